@@ -1,0 +1,50 @@
+"""Every field of a training run, its default and its unit.
+
+Other configs are deltas of this one. Fields outside `bookkeeping` change the
+result and make the fingerprint of a run.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Small MLP on the digits that scikit-learn ships."""
+  config = ml_collections.ConfigDict()
+  config.method = "train"
+
+  # Data.
+  config.dataset = "digits"  # as prepared: "name" or "name:version"
+  config.train_split = "train"  # TFDS split
+  config.test_split = "test"  # TFDS split; ImageNet's is "validation"
+  config.train_examples = 0  # examples; a fixed subset, 0 is all of them
+  config.balanced_subset = False  # equal class sizes in that subset
+  config.image_size = 8  # pixels, height and width that the model sees
+  config.data_seed = 0  # draws corruptions and subsets
+  config.corruptions = ()  # calls in order; () is true labels and pixels
+
+  # Model and optimization.
+  config.model = "mlp(widths=(512,))"
+  config.seed = 0  # draws initialization, order, augmentation, dropout
+  config.batch_size = 128  # examples per step, over all devices
+  config.num_epochs = 30  # passes over the training examples
+  config.stop_at_train_loss = 0.0  # nats, clean pass; 0 never stops early
+  config.optimizer = "sgd(momentum=0.9)"
+  config.learning_rate = 0.01  # at the start
+  config.schedule = "exponential(decay=0.95, every_epochs=1)"
+  config.regularizers = ()  # calls in order; () is none
+  config.dtype = "float32"  # of activations; parameters stay float32
+
+  # Evaluation: clean passes over the training and the test split.
+  config.eval_batch_size = 512  # examples at a time
+  config.eval_every_epochs = 1  # epochs between clean passes
+
+  book = config.bookkeeping = ml_collections.ConfigDict()
+  book.chunk_seconds = 5.0  # device work between two looks at signals
+  book.checkpoint_every_epochs = 10  # epochs
+  book.checkpoint_every_seconds = 300.0  # seconds, also inside an epoch
+  book.checkpoints_to_keep = 2  # newest states; the best is kept besides
+  book.best_metric = "test/accuracy"  # whose highest row is kept in best/
+  book.progress = True  # live bar, on a terminal
+  book.tensorboard = True  # events, where tensorboardX is installed
+  book.wandb_project = ""  # where wandb is installed; "" is off
+  return config

@@ -1,0 +1,37 @@
+"""A first experiment: networks fit random labels on real images, in a minute.
+
+1,797 handwritten digits of 8x8 pixels, which scikit-learn ships. Every model
+learns the true labels and generalizes, and fits random labels, shuffled pixels
+and pure noise just as well, where there is nothing or less to generalize.
+
+  python -m rethink.prepare digits
+  python -m rethink.sweep --config=configs/demo.py
+"""
+
+from configs import base
+from rethink import experiments
+
+MODELS = {
+  "mlp_1x512": dict(model="mlp(widths=(512,))", learning_rate=0.05),
+  "mlp_3x512": dict(model="mlp(widths=(512, 512, 512))", learning_rate=0.02),
+  "inception_quarter": dict(
+    model="inception(width=0.25)", learning_rate=0.1
+  ),
+}
+DATA = {
+  "true_labels": dict(corruptions=()),
+  "random_labels": dict(corruptions=("random_labels()",)),
+  "shuffled_pixels": dict(corruptions=("shuffled_pixels()",)),
+  "gaussian": dict(corruptions=("gaussian()",)),
+}
+RUNS = experiments.product(model=MODELS, data=DATA)
+
+
+def get_config(run: str = "mlp_1x512/true_labels"):
+  """One run of the demo, by name."""
+  config = base.get_config()
+  config.batch_size = 50  # divides 1,500: no second program for a last batch
+  config.num_epochs = 100
+  config.stop_at_train_loss = 0.01
+  config.schedule = "exponential(decay=0.99)"
+  return experiments.select(config, RUNS, run)

@@ -1,0 +1,56 @@
+"""Random bits as a pure function of (seed, tag, id): order never matters.
+
+SplitMix64 (Steele, Lea & Flood 2014) in plain integer arithmetic, so no version
+of NumPy or JAX and no setting can change which examples are corrupted.
+"""
+
+import hashlib
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+  x = x + _GOLDEN
+  x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+  x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+  return x ^ (x >> np.uint64(31))
+
+
+def hash64(text: str) -> int:
+  """A 64-bit name of a text: BLAKE2b, the first eight bytes."""
+  digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+  return int.from_bytes(digest, "little")
+
+
+def bits(seed: int, tag: str, ids: np.ndarray, words: int = 1) -> np.ndarray:
+  """Returns uint64[n, words] random words for uint64[n] ids.
+
+  Args:
+    seed: whose stream, 0 <= seed < 2**64.
+    tag: what the words are for; streams of different tags are unrelated.
+    ids: uint64[n]; row i depends on ids[i] alone, never on its neighbours.
+    words: how many words an id gets.
+  """
+  # uint64 arithmetic on arrays wraps silently, on NumPy scalars it warns.
+  stream = _mix(_mix(np.array([seed], np.uint64)) ^ np.uint64(hash64(tag)))
+  start = _mix(stream ^ _mix(np.asarray(ids, np.uint64)))
+  steps = np.arange(words, dtype=np.uint64) * _GOLDEN
+  return _mix(start[:, None] + steps[None, :])
+
+
+def uniform(words: np.ndarray) -> np.ndarray:
+  """Maps uint64 words to float64 in [0, 1), 53 bits each."""
+  return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def integers(words: np.ndarray, below: int) -> np.ndarray:
+  """Maps uint64 words to int64 in [0, below), below < 2**32."""
+  scaled = (words >> np.uint64(32)) * np.uint64(below)
+  return (scaled >> np.uint64(32)).astype(np.int64)
+
+
+def permutation(words: np.ndarray) -> np.ndarray:
+  """Turns each row of uint64 words into a permutation of its columns."""
+  return np.argsort(words, axis=-1, kind="stable")

@@ -1,0 +1,104 @@
+"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from rethink import runs
+
+try:
+  import rich.progress as rich_progress
+except ImportError:
+  rich_progress = None
+
+
+def line(row: runs.Row, name: str) -> str:
+  """A row of metrics in one line."""
+  return (
+    f"{name}  epoch {row['epoch']:3d}  train loss {row['train/loss']:.4f}"
+    f" accuracy {row['train/accuracy']:7.2%}  test accuracy"
+    f" {row['test/accuracy']:6.2%}  {row['time/images_per_second']:,.0f}"
+    " images/s"
+  )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """A Markdown table whose columns line up as plain text, too."""
+  widths = [
+    max(len(cell) for cell in column)
+    for column in zip(header, *rows, strict=True)
+  ]
+
+  def one(cells):
+    padded = (
+      cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
+    )
+    return f"| {' | '.join(padded)} |"
+
+  rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+  return "\n".join([one(header), rule, *map(one, rows)])
+
+
+_SECONDS_BETWEEN_LINES = 5.0  # small runs have hundreds of epochs a minute
+
+
+class Progress:
+  """Follows one run; use as a context manager."""
+
+  def __init__(self, name: str, total_steps: int, batch_size: int, on: bool):
+    """Prepares a bar if stdout is a terminal and rich is installed."""
+    self._name = name
+    self._batch_size = batch_size
+    self._last: tuple[int, float] | None = None
+    self._printed = time.monotonic()
+    self._unprinted: runs.Row | None = None
+    self._bar = None
+    if on and rich_progress and sys.stdout.isatty():
+      self._bar = rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("{task.fields[status]}"),
+        rich_progress.TimeRemainingColumn(elapsed_when_finished=True),
+      )
+      self._task = self._bar.add_task(name, total=total_steps, status="")
+
+  def __enter__(self) -> "Progress":
+    if self._bar:
+      self._bar.start()
+    return self
+
+  def __exit__(self, *exc_info) -> None:
+    if self._unprinted:
+      self._print(self._unprinted)
+    if self._bar:
+      self._bar.stop()
+
+  def step(self, step: int, loss: float, accuracy: float) -> None:
+    """Shows a step with the running means of its epoch (`batch/*`)."""
+    if self._bar:
+      now = time.monotonic()
+      speed = ""
+      if self._last and step > self._last[0]:
+        steps, seconds = step - self._last[0], now - self._last[1]
+        speed = f", {steps * self._batch_size / seconds:,.0f} images/s"
+      self._last = (step, now)
+      self._bar.update(
+        self._task,
+        completed=step,
+        status=f"batch loss {loss:.4f}, accuracy {accuracy:.2%}{speed}",
+      )
+
+  def row(self, row: runs.Row) -> None:
+    """Shows an evaluated epoch; the last one for certain."""
+    self._unprinted = row
+    if time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+      self._print(row)
+
+  def _print(self, row: runs.Row) -> None:
+    text = line(row, self._name)
+    if self._bar:
+      self._bar.console.print(text, highlight=False)
+    else:
+      print(text, flush=True)
+    self._printed, self._unprinted = time.monotonic(), None

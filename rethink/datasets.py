@@ -1,0 +1,232 @@
+"""TFDS data sets on disk -> examples with stable ids. No TensorFlow, no network.
+
+Only ArrayRecord (and Parquet) data sets can be read without TensorFlow;
+`rethink.prepare` writes the former.
+"""
+
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from rethink import bits, errors, example
+
+_ID_FEATURES = ("id", "file_name")  # CIFAR's and ImageNet's, in TFDS
+
+
+class Dataset(NamedTuple):
+  """A data set in memory.
+
+  Attributes:
+    info: what is known of it.
+    splits: examples per split, sorted by id, `label` equal to `true_label`.
+    names: str[n] per split, the source names behind the ids, same order.
+  """
+
+  info: example.DatasetInfo
+  splits: Mapping[str, example.Example]
+  names: Mapping[str, np.ndarray]
+
+
+def default_data_dir() -> str:
+  """Where TFDS users expect data: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+  fallback = os.path.join("~", "tensorflow_datasets")
+  return os.path.expanduser(os.environ.get("TFDS_DATA_DIR", fallback))
+
+
+def load(name: str, data_dir: str) -> Dataset:
+  """Reads a prepared data set whole into memory.
+
+  Args:
+    name: "name" (newest version) or "name:version".
+    data_dir: the folder that holds `name/version/`.
+
+  Raises:
+    DataError: if it is missing (with the command that prepares it), damaged,
+      or not a classification of equally sized images.
+  """
+  directory = _find(name, data_dir)
+  # Imported late: half a second that `--help` should not pay.
+  import tensorflow_datasets as tfds
+
+  try:
+    builder = tfds.builder_from_directory(directory)
+    image_key, label_key, id_key = _keys(builder.info.features, directory)
+    classes = tuple(builder.info.features[label_key].names)
+    splits, names = {}, {}
+    for split, split_info in builder.info.splits.items():
+      if split_info.num_examples:
+        source = builder.as_data_source(
+          split, decoders={image_key: tfds.decode.SkipDecoding()}
+        )
+        rows = source.__getitems__(list(range(len(source))))
+        splits[split], names[split] = _examples(
+          rows, split, image_key, label_key, id_key
+        )
+  except errors.DataError:
+    raise
+  except Exception as error:  # any reader's fault is the data's fault here
+    raise errors.DataError(
+      f"cannot read data set {name!r} in {directory}: {error}"
+    ) from error
+  shapes = {tuple(s.image.shape[1:]) for s in splits.values()}
+  if len(shapes) != 1:
+    raise errors.DataError(f"{directory}: images of several sizes: {shapes}")
+  first = next(iter(splits.values()))
+  mean, std = _moments(splits.get("train", first).image)
+  info = example.DatasetInfo(
+    name=builder.name,
+    version=str(builder.version),
+    splits={split: len(s.id) for split, s in splits.items()},
+    class_names=classes,
+    shape=shapes.pop(),
+    mean=mean,
+    std=std,
+    fingerprint=_fingerprint(splits),
+  )
+  return Dataset(info, splits, names)
+
+
+def subset(
+  examples: example.Example,
+  n: int,
+  data_seed: int,
+  num_classes: int,
+  *,
+  balanced: bool,
+) -> example.Example:
+  """The first n examples of a fixed permutation of the ids.
+
+  Subsets are nested: every one contains the smaller ones of the same seed.
+
+  Args:
+    examples: one split.
+    n: how many, 1 <= n <= size of the split.
+    data_seed: keys the permutation.
+    num_classes: of the data set.
+    balanced: take the classes in turn, so that class sizes differ by at most
+      one as long as the classes last.
+
+  Raises:
+    ConfigError: if n is out of range.
+  """
+  if not 1 <= n <= len(examples.id):
+    raise errors.ConfigError(
+      f"a subset of {n} examples cannot be taken from {len(examples.id)}"
+    )
+  words = bits.bits(data_seed, "subset", examples.id)[:, 0]
+  order = np.argsort(words, kind="stable")
+  if balanced:
+    rank = np.empty(len(order), np.int64)
+    for label in range(num_classes):
+      members = order[examples.true_label[order] == label]
+      rank[members] = np.arange(len(members))
+    order = order[np.argsort(rank[order], kind="stable")]
+  return examples.take(np.sort(order[:n]))
+
+
+def _find(name: str, data_dir: str) -> str:
+  base, _, version = name.partition(":")
+  root = pathlib.Path(data_dir).expanduser() / base
+  found = sorted(
+    (p.parent for p in root.glob(f"{version or '*'}/dataset_info.json")),
+    key=lambda p: [int(x) if x.isdigit() else -1 for x in p.name.split(".")],
+  )
+  if not found:
+    raise errors.DataError(
+      f"data set {name!r} is not in {data_dir}; prepare it with\n"
+      f"  python -m rethink.prepare {base} --data_dir={data_dir}\n"
+      "(images of your own: add --folder=DIR or --npz=FILE)"
+    )
+  return str(found[-1])
+
+
+def _keys(features, directory: str) -> tuple[str, str, str | None]:
+  import tensorflow_datasets as tfds
+
+  def only(kind):
+    names = [k for k, f in features.items() if isinstance(f, kind)]
+    if len(names) != 1:
+      raise errors.DataError(
+        f"{directory}: an image classification has one {kind.__name__}"
+        f" feature, this data set has {names}"
+      )
+    return names[0]
+
+  id_keys = [k for k in _ID_FEATURES if k in features]
+  return (
+    only(tfds.features.Image),
+    only(tfds.features.ClassLabel),
+    id_keys[0] if id_keys else None,
+  )
+
+
+def _examples(rows, split, image_key, label_key, id_key):
+  if id_key:
+    names = [row[id_key].decode() for row in rows]
+  else:
+    names = [str(position) for position in range(len(rows))]
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    images = list(
+      pool.map(decode, (row[image_key] for row in rows), names, chunksize=64)
+    )
+  sizes = {image.shape for image in images}
+  if len(sizes) != 1:
+    raise errors.DataError(
+      f"split {split!r} has images of several sizes, such as"
+      f" {sorted(sizes)[:3]}; prepare it with --image_size=N"
+    )
+  ids = np.array([bits.hash64(f"{split}/{name}") for name in names], np.uint64)
+  if len(np.unique(ids)) != len(ids):
+    raise errors.DataError(f"split {split!r} names an example twice")
+  labels = np.array([row[label_key] for row in rows], np.int32)
+  if labels.min() < 0:
+    raise errors.DataError(f"split {split!r} has examples without a label")
+  order = np.argsort(ids)
+  examples = example.Example(ids, np.stack(images), labels, labels.copy())
+  return examples.take(order), np.array(names)[order]
+
+
+def decode(data: bytes, name: str) -> np.ndarray:
+  """Decodes a PNG or JPEG to uint8[height, width, 1 or 3].
+
+  Raises:
+    DataError: naming the image.
+  """
+  flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+  image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  if image is None or image.dtype != np.uint8:
+    raise errors.DataError(f"image {name!r} is no readable 8-bit PNG or JPEG")
+  if image.ndim == 2:
+    return image[:, :, None]
+  return np.ascontiguousarray(image[:, :, 2::-1])  # OpenCV keeps BGR(A)
+
+
+def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+  # Integer sums are exact in any order: no float noise in the Gaussian images.
+  counts = [
+    np.bincount(images[..., c].reshape(-1), minlength=256)
+    for c in range(images.shape[-1])
+  ]
+  values = np.arange(256)
+  mean, std = [], []
+  for count in counts:
+    n, s1 = int(count.sum()), int(count @ values)
+    s2 = int(count @ values**2)
+    mean.append(s1 / n)
+    std.append(((n * s2 - s1 * s1) / n**2) ** 0.5)
+  return tuple(mean), tuple(std)
+
+
+def _fingerprint(splits: Mapping[str, example.Example]) -> str:
+  digest = hashlib.blake2b(digest_size=16)
+  for split in sorted(splits):
+    digest.update(f"{split}:{splits[split].image.shape}".encode())
+    for field in splits[split]:
+      digest.update(np.ascontiguousarray(field).data)
+  return digest.hexdigest()

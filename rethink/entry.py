@@ -1,0 +1,130 @@
+"""What the entry points share: flags, signals, exit codes.
+
+Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data missing or
+damaged; 75 preempted, state saved, run again; 1 anything else.
+"""
+
+import importlib.util
+import os
+import pathlib
+import sys
+import types
+from collections.abc import Callable
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from rethink import errors, signals
+
+
+def define_config() -> flags.FlagHolder:
+  """--config, locked before `--config.field=value` overrides it."""
+  return config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Config file, with the run after a colon: configs/demo.py:mlp/true",
+    lock_config=True,
+  )
+
+
+def define_data_dir() -> flags.FlagHolder:
+  """--data_dir, which defaults as in TFDS."""
+  return flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.",
+  )
+
+
+def data_dir(flag: str | None) -> str:
+  """The flag, or where TFDS users expect data."""
+  fallback = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+  return os.path.abspath(os.path.expanduser(flag or fallback))
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the command line; what is wrong with it ends in one sentence."""
+  try:
+    rest = flags.FLAGS(argv)
+    if flags.FLAGS["verbosity"].using_default_value:
+      # Orbax and TFDS tell every step of theirs; --verbosity=0 shows them.
+      flags.FLAGS.verbosity = logging.WARNING
+    if len(rest) > 1 and not _takes_arguments(rest):
+      raise errors.ConfigError(f"unexpected argument {rest[1]!r}")
+    if "config" in flags.FLAGS and flags.FLAGS["config"].value is None:
+      raise errors.ConfigError(
+        "--config=FILE is missing; try --config=configs/demo.py:mlp/true"
+      )
+    return rest
+  except (flags.Error, errors.ConfigError) as error:
+    _fail(str(error))
+  except FileNotFoundError as error:
+    _fail(f"--config: there is no file {error.filename!r}")
+  except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+    # ml_collections raises these for an unknown field or a value of the wrong
+    # type; a bug in a config file ends here, too.
+    _fail(f"--config: {error.args[0] if error.args else error}")
+  raise AssertionError("not reached")
+
+
+def config_name() -> tuple[str, str]:
+  """(config file's name, run), which make the default run directory."""
+  path, _, run = config_flags.get_config_filename(
+    flags.FLAGS["config"]
+  ).partition(":")
+  return pathlib.Path(path).stem, run or "default"
+
+
+def config_module() -> types.ModuleType:
+  """The config file as a module, which has RUNS if it is an experiment.
+
+  Raises:
+    ConfigError: if it has none.
+  """
+  path = config_flags.get_config_filename(flags.FLAGS["config"])
+  path = path.partition(":")[0]
+  spec = importlib.util.spec_from_file_location("rethink_config", path)
+  assert spec and spec.loader  # the flag has loaded this very file
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, "RUNS"):
+    raise errors.ConfigError(
+      f"--config={path} names a single run; run it with rethink.main"
+    )
+  return module
+
+
+def apply_overrides(config) -> None:
+  """Applies the command line's --config.field=value to another config."""
+  overrides = config_flags.get_override_values(flags.FLAGS["config"])
+  config.lock()
+  config.update_from_flattened_dict(overrides)
+
+
+def add_xla_flag(flag: str) -> None:
+  """Adds to $XLA_FLAGS; must come before JAX is imported."""
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+
+
+def catch_signals() -> signals.StopFlag:
+  """From now on SIGTERM and SIGINT mean: save, then leave."""
+  return signals.StopFlag().install()
+
+
+def exit_code(body: Callable[[], None]) -> int:
+  """Runs the body; a fault of a known kind becomes a message and a code."""
+  try:
+    body()
+  except errors.RethinkError as error:
+    print(f"rethink: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
+  return 0
+
+
+def _takes_arguments(rest: list[str]) -> bool:
+  return "folder" in flags.FLAGS and len(rest) == 2
+
+
+def _fail(message: str) -> None:
+  print(f"rethink: {message}", file=sys.stderr, flush=True)
+  sys.exit(errors.ConfigError.exit_code)

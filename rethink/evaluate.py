@@ -1,0 +1,94 @@
+"""A whole split in evaluation mode: no augmentation, nothing dropped."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rethink import metrics
+from rethink.pipeline import resident, views
+
+
+def cast(tree: Any, dtype: jnp.dtype) -> Any:
+  """Casts the floating leaves: parameters to the compute dtype."""
+  return jax.tree.map(
+    lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
+    tree,
+  )
+
+
+def logits(
+  model: nn.Module, params, batch_stats, images: jax.Array, dtype: jnp.dtype
+) -> jax.Array:
+  """float32[batch, classes] in evaluation mode, computed in `dtype`."""
+  variables = {"params": cast(params, dtype), "batch_stats": batch_stats}
+  out = model.apply(variables, images.astype(dtype), train=False)
+  return jnp.asarray(out, jnp.float32)
+
+
+@functools.cache
+def program(
+  model: nn.Module,
+  image_size: int,
+  dtype: jnp.dtype,
+  batch_size: int,
+  sharding: jax.sharding.NamedSharding,
+) -> Callable:
+  """The compiled pass over batches [start, stop) of a split."""
+
+  def batches(params, batch_stats, data, total, start, stop):
+    def add(i, total):
+      index = i * batch_size + jnp.arange(batch_size)
+      mask = index < len(data.label)
+      batch = resident.gather(data, jnp.where(mask, index, 0), sharding)
+      images = views.evaluation(batch.image, image_size)
+      out = logits(model, params, batch_stats, images, dtype)
+      return total + metrics.sums(out, batch.label, batch.true_label, mask)
+
+    return jax.lax.fori_loop(start, stop, add, total)
+
+  return jax.jit(batches)
+
+
+def evaluate(
+  run: Callable,
+  params,
+  batch_stats,
+  data: resident.Resident,
+  batch_size: int,
+  *,
+  chunk_seconds: float,
+  between: Callable[[], None],
+) -> metrics.Sums:
+  """Sums over a split; `between` is called every `chunk_seconds` or so.
+
+  Args:
+    run: from `program`, made for the same batch size.
+    params: of the model.
+    batch_stats: of the model, {} if it has none.
+    data: the split.
+    batch_size: examples at a time; the last batch is padded and masked.
+    chunk_seconds: how long the device may work before the host has a say.
+    between: may raise to stop.
+  """
+  batches = -(-len(data.label) // batch_size)
+  total, start, size = metrics.zeros(), 0, 1
+  while start < batches:
+    began = time.monotonic()
+    stop = min(start + size, batches)
+    total = run(params, batch_stats, data, total, start, stop)
+    jax.block_until_ready(total)
+    size = grow(size, time.monotonic() - began, chunk_seconds)
+    start = stop
+    between()
+  return jax.device_get(total)
+
+
+def grow(size: int, seconds: float, target_seconds: float) -> int:
+  """The next chunk's length, from the time that one of `size` took."""
+  wanted = size * target_seconds / max(seconds, 1e-6)
+  return max(1, min(int(wanted), 4 * size))

@@ -1,0 +1,76 @@
+"""The types that flow through the package."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Example(NamedTuple):
+  """Examples of one split; every field has the same leading axis.
+
+  Attributes:
+    id: uint64[n]; derived from split and source name, never from position.
+    image: uint8[n, height, width, channels].
+    label: int32[n]; what the model is asked to learn. Corruptions change it.
+    true_label: int32[n]; what the data set says. Nothing may change it.
+  """
+
+  id: np.ndarray
+  image: np.ndarray
+  label: np.ndarray
+  true_label: np.ndarray
+
+  def take(self, index: np.ndarray) -> "Example":
+    """The examples at these positions."""
+    return Example(*(field[index] for field in self))
+
+
+class DatasetInfo(NamedTuple):
+  """What is known of a data set.
+
+  Attributes:
+    name: as given to `rethink.prepare`.
+    version: as TFDS writes it.
+    splits: examples per split.
+    class_names: one name per class; the label is the position.
+    shape: (height, width, channels) of every image.
+    mean: per channel, over all pixels of the training split, in [0, 255].
+    std: per channel, likewise (population standard deviation).
+    fingerprint: changes if any id, label or pixel changes, and does not change
+      with sharding or record order.
+  """
+
+  name: str
+  version: str
+  splits: dict[str, int]
+  class_names: tuple[str, ...]
+  shape: tuple[int, int, int]
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  fingerprint: str
+
+  @property
+  def num_classes(self) -> int:
+    return len(self.class_names)
+
+
+class Context(NamedTuple):
+  """What a corruption may know besides the examples themselves.
+
+  Attributes:
+    data_seed: which corruption is drawn; initialization, order and
+      augmentation have another seed.
+    info: the data set before any corruption.
+    image_size: height and width that the model will see, in pixels.
+  """
+
+  data_seed: int
+  info: DatasetInfo
+  image_size: int
+
+
+def center_crop(image: np.ndarray, size: int):
+  """The central [..., size, size, channels] of images, NumPy's or JAX's."""
+  top = (image.shape[-3] - size) // 2
+  left = (image.shape[-2] - size) // 2
+  return image[..., top : top + size, left : left + size, :]

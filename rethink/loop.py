@@ -1,0 +1,303 @@
+"""The training loop: chunks of steps, evaluation, saving, stopping."""
+
+import math
+import os
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rethink import (
+  checkpoints,
+  console,
+  errors,
+  evaluate,
+  metrics,
+  models,
+  runs,
+  schedules,
+  settings,
+  signals,
+  sinks,
+  train,
+)
+from rethink.pipeline import resident, splits
+
+
+class Trainer:
+  """One run of `method = "train"`, from the last saved state to its end."""
+
+  def __init__(
+    self,
+    run_settings: settings.Settings,
+    run: runs.Run,
+    data_dir: str,
+    stop: signals.StopFlag,
+  ):
+    """Loads the data, builds the programs and restores the newest state.
+
+    Args:
+      run_settings: the checked config.
+      run: the open run directory.
+      data_dir: where prepared data sets lie.
+      stop: asks the loop to save and leave.
+
+    Raises:
+      RethinkError: if data, config or run directory do not fit together.
+    """
+    self.settings, self.run, self.stop = run_settings, run, stop
+    config = self.config = run_settings.config
+    self.book = config.bookkeeping
+    loaded = splits.load(run_settings, data_dir)
+    run.check_data(
+      {"name": loaded.info.name, "fingerprint": loaded.info.fingerprint}
+    )
+    mesh = jax.make_mesh(
+      (jax.device_count(),),
+      ("data",),
+      # The default, Explicit, is refused by optax's integer cross-entropy.
+      axis_types=(jax.sharding.AxisType.Auto,),
+    )
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    self.train_data = resident.put(loaded.train, everywhere)
+    self.test_data = resident.put(loaded.test, everywhere)
+
+    self.steps_per_epoch = math.ceil(len(loaded.train.id) / config.batch_size)
+    self.num_steps = self.steps_per_epoch * config.num_epochs
+    overrides = {}
+    for regularizer in run_settings.regularizers:
+      overrides.update(regularizer().model)
+    self.recipe = train.Recipe(
+      model=models.build(run_settings.model, loaded.info.num_classes, overrides),
+      schedule=run_settings.schedule.static,
+      optimizer=run_settings.optimizer.static,
+      regularizers=tuple(r.static for r in run_settings.regularizers),
+      batch_size=config.batch_size,
+      image_size=config.image_size,
+      dtype=jnp.dtype(config.dtype),
+      sharding=spread,
+    )
+    # Named, so that no setting of the process changes what is drawn.
+    root = jax.random.key(config.seed, impl="threefry2x32")
+    init_key, self.order_key, noise_key = jax.random.split(root, 3)
+    length = schedules.Length(
+      jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
+    )
+    self.inputs = train.numbers(run_settings, length, noise_key)
+    channels = loaded.info.shape[-1]
+    create = train.initializer(self.recipe, channels, everywhere)
+    self.state = create(self.inputs, init_key)
+    self.advance = train.program(self.recipe, channels)
+    self.evaluate = evaluate.program(
+      self.recipe.model,
+      config.image_size,
+      self.recipe.dtype,
+      config.eval_batch_size,
+      spread,
+    )
+    self.saved = checkpoints.Checkpoints(
+      run.workdir, self.book.checkpoints_to_keep
+    )
+    restored = self.saved.restore(self.state)
+    if restored is not None:
+      self.state = restored
+    self.step = int(self.state.step)
+    run.cut(self.step)
+    self.sinks = sinks.open_all(
+      run.workdir,
+      self.step + 1,
+      run_settings.bookkeeping,
+      run_settings.outcome,
+    )
+    self.chunk = 1
+    self.saved_at = time.monotonic()
+    run.update(
+      device=jax.devices()[0].device_kind,
+      devices=jax.device_count(),
+      backend=jax.default_backend(),
+      parameters=sum(x.size for x in jax.tree.leaves(self.state.params)),
+      data={"train": len(loaded.train.id), "test": len(loaded.test.id)},
+      corruption=loaded.report,
+    )
+
+  def train(self) -> None:
+    """Trains to the end.
+
+    Raises:
+      DivergedError: if the loss is not finite.
+      PreemptedError: if asked to stop; the state is saved.
+    """
+    if self.step:
+      print(f"resuming at step {self.step} of {self.num_steps}", flush=True)
+    name = os.path.join(*self.run.workdir.parts[-2:])
+    with console.Progress(
+      name, self.num_steps, self.config.batch_size, self.book.progress
+    ) as self.progress:
+      try:
+        while not self._at_end():
+          self._epoch()
+        self._save()
+      except _StopRequestedError:
+        self._save()
+        raise errors.PreemptedError(
+          f"{self.stop.name}: saved step {self.step} of {self.num_steps} in"
+          f" {self.run.workdir}; run the same command again to go on"
+        ) from None
+      finally:
+        self.saved.close()
+
+  def _at_end(self) -> bool:
+    """Evaluates if an epoch has just ended; says whether it was the last."""
+    epoch, rest = divmod(self.step, self.steps_per_epoch)
+    last = self.step >= self.num_steps
+    if self.step == 0 or rest:
+      return False
+    if last or epoch % self.config.eval_every_epochs == 0:
+      self._evaluate_epoch(epoch)
+      row = self.run.rows[-1]
+      last = last or row["train/loss"] <= self.config.stop_at_train_loss
+    if not last and epoch % self.book.checkpoint_every_epochs == 0:
+      self._save()
+    return last
+
+  def _epoch(self) -> None:
+    """Trains to the end of the current epoch."""
+    epoch, position = divmod(self.step, self.steps_per_epoch)
+    n = len(self.train_data.label)
+    order = resident.epoch_order(self.order_key, jnp.int32(epoch), n)
+    while position < self.steps_per_epoch:
+      self._between()
+      began = time.monotonic()
+      stop = min(position + self.chunk, self.steps_per_epoch)
+      self.state = self.advance(
+        self.state, self.train_data, order, self.inputs, position, stop
+      )
+      sums, bad_step = jax.device_get((self.state.sums, self.state.bad_step))
+      self.step += stop - position
+      position = stop
+      if bad_step >= 0:
+        self._diverged(int(bad_step))
+      self.chunk = evaluate.grow(
+        self.chunk, time.monotonic() - began, self.book.chunk_seconds
+      )
+      self.progress.step(
+        self.step, sums.loss / sums.count, sums.correct / sums.count
+      )
+      waited = time.monotonic() - self.saved_at
+      if waited > self.book.checkpoint_every_seconds:
+        self._save()
+
+  def _between(self) -> None:
+    """Between chunks: has somebody asked to stop, has a save failed?"""
+    self.saved.check()
+    if self.stop.name:
+      raise _StopRequestedError
+
+  def _evaluate_epoch(self, epoch: int) -> None:
+    """Logs the row of an epoch, unless an earlier process has logged it."""
+    if not self.run.rows or self.run.rows[-1]["step"] != self.step:
+      row = self._row(epoch)
+      self.run.log(row)
+      self.run.update(step=self.step, epoch=epoch)
+      self.progress.row(row)
+      for sink in self.sinks:
+        sink(row)
+    # Also when the row was there: the process may have died between the two.
+    key = self.book.best_metric
+    best = max(self.run.rows, key=lambda row: row[key])
+    if best["step"] == self.step and self._finite():
+      self.saved.save_best(self.step, self.state)
+
+  def _row(self, epoch: int) -> runs.Row:
+    began = time.monotonic()
+
+    def clean(data: resident.Resident) -> metrics.Sums:
+      return evaluate.evaluate(
+        self.evaluate,
+        self.state.params,
+        self.state.batch_stats,
+        data,
+        self.config.eval_batch_size,
+        chunk_seconds=self.book.chunk_seconds,
+        between=self._between,
+      )
+
+    train_sums, test_sums = clean(self.train_data), clean(self.test_data)
+    if not np.isfinite(train_sums.loss):
+      self._diverged(self.step)
+    batch = jax.device_get(self.state.sums)
+    rate = train.learning_rate(
+      self.recipe, self.inputs, jnp.int32(self.step - 1)
+    )
+    before = self.run.rows[-1] if self.run.rows else {"epoch": 0}
+    seconds = self.run.seconds
+    spent = seconds - before.get("time/seconds", 0.0)
+    images = (epoch - before["epoch"]) * len(self.train_data.label)
+    return {
+      "step": self.step,
+      "epoch": epoch,
+      **_means("train", train_sums, "label"),
+      **_means("test", test_sums, "true_label"),
+      "batch/loss": float(batch.loss / batch.count),
+      "batch/accuracy": float(batch.correct / batch.count),
+      "learning_rate": float(rate),
+      "time/seconds": round(seconds, 3),
+      "time/evaluation_seconds": round(time.monotonic() - began, 3),
+      "time/images_per_second": round(images / max(spent, 1e-6), 1),
+    }
+
+  def _finite(self) -> bool:
+    return bool(_all_finite((self.state.params, self.state.batch_stats)))
+
+  def _save(self) -> None:
+    """Hands the state over for saving, if there is anything new in it."""
+    if self.step and self.step != self.saved.saved_step:
+      if not self._finite():
+        self._diverged(self.step)
+      self.saved.save(self.step, self.state)
+      self.saved_at = time.monotonic()
+
+  def _diverged(self, step: int) -> None:
+    rate = float(
+      train.learning_rate(self.recipe, self.inputs, jnp.int32(step))
+    )
+    self.run.update(diverged_step=step, diverged_learning_rate=rate)
+    saved = self.saved.saved_step
+    raise errors.DivergedError(
+      f"the loss is not finite at step {step} (epoch"
+      f" {step // self.steps_per_epoch}, learning rate {rate:.3g}); the last"
+      f" finite state is step {saved if saved else 'none'}; lower"
+      " config.learning_rate and use another --workdir"
+    )
+
+
+class _StopRequestedError(Exception):
+  """Leaves nested loops; becomes a PreemptedError once the state is saved."""
+
+
+@jax.jit
+def _all_finite(tree) -> jax.Array:
+  return jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+
+
+def _means(split: str, sums: metrics.Sums, against: str) -> runs.Row:
+  """The metrics of a split; the plain name is against what it is about.
+
+  Training is about fitting `label`, testing about predicting `true_label`.
+  """
+  count = float(sums.count)
+  label = float(sums.loss) / count, float(sums.correct) / count
+  true = float(sums.true_loss) / count, float(sums.true_correct) / count
+  first, second, other = (
+    (label, true, "true")
+    if against == "label"
+    else (true, label, "corrupted")
+  )
+  return {
+    f"{split}/loss": first[0],
+    f"{split}/accuracy": first[1],
+    f"{split}/{other}_loss": second[0],
+    f"{split}/{other}_accuracy": second[1],
+  }

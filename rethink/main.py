@@ -1,0 +1,45 @@
+"""One run: `python -m rethink.main --config=configs/cifar10.py --workdir=...`.
+
+The same command again resumes the run. This file and the other entry points
+(sweep, prepare) define the only flags there are; everything else is config.
+"""
+
+import os
+
+from absl import app, flags
+
+from rethink import entry
+
+_CONFIG = entry.define_config()
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Run directory; by default runs/<config>/<run>."
+)
+_DATA_DIR = entry.define_data_dir()
+_DETERMINISTIC = flags.DEFINE_bool(
+  "deterministic",
+  False,
+  "Bit-equal results on a GPU, at a price in speed; a CPU always has them.",
+)
+
+
+def main(argv: list[str]) -> int:
+  """Executes the run; the exit code says how it ended."""
+  del argv
+  if _DETERMINISTIC.value:
+    entry.add_xla_flag("--xla_gpu_deterministic_ops=true")
+  workdir = _WORKDIR.value or os.path.join("runs", *entry.config_name())
+
+  def run() -> None:
+    stop = entry.catch_signals()
+    from rethink import methods, summary  # JAX, after the flags are settled
+
+    methods.execute(
+      _CONFIG.value, workdir, entry.data_dir(_DATA_DIR.value), stop
+    )
+    print(summary.table([("/".join(entry.config_name()), workdir)]))
+
+  return entry.exit_code(run)
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=entry.parse_flags)

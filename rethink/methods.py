@@ -1,0 +1,56 @@
+"""What a run may be: `config.method` names a public function of this module."""
+
+from rethink import errors, loop, runs, settings, signals
+
+
+def train(
+  run_settings: settings.Settings,
+  run: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+) -> None:
+  """Gradient descent on a network."""
+  loop.Trainer(run_settings, run, data_dir, stop).train()
+
+
+_METHODS = {"train": train}
+
+
+def execute(
+  config, workdir: str, data_dir: str, stop: signals.StopFlag
+) -> runs.Run:
+  """Runs a config in its directory, from wherever it was left.
+
+  Args:
+    config: locked.
+    workdir: the run directory.
+    data_dir: where prepared data sets lie.
+    stop: asks the run to save and leave.
+
+  Raises:
+    RethinkError: the class says how it ended; status.json does, too.
+  """
+  if config.method not in _METHODS:
+    raise errors.ConfigError(
+      f"config.method: there is no {config.method!r}; there are:"
+      f" {', '.join(_METHODS)}"
+    )
+  run_settings = settings.resolve(config)
+  run = runs.Run(workdir, run_settings.outcome, run_settings.bookkeeping)
+  if run.done:
+    print(f"{workdir} is done already", flush=True)
+    return run
+  run.start()
+  try:
+    _METHODS[config.method](run_settings, run, data_dir, stop)
+  except errors.PreemptedError as error:
+    run.update(state="preempted", message=str(error))
+    raise
+  except errors.DivergedError as error:
+    run.update(state="diverged", message=str(error))
+    raise
+  except BaseException as error:
+    run.update(state="failed", message=f"{type(error).__name__}: {error}")
+    raise
+  run.update(state="done", message="")
+  return run

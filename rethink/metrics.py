@@ -1,0 +1,63 @@
+"""Masked sums and counts, divided once: no mean of batch means."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class Sums(NamedTuple):
+  """Sums over examples; scalars.
+
+  Attributes:
+    loss: float32, plain cross-entropy against `label`, in nats.
+    correct: int32, top-1 hits against `label`.
+    true_loss: as `loss`, against `true_label`.
+    true_correct: as `correct`, against `true_label`.
+    count: int32, examples.
+  """
+
+  loss: jax.Array
+  correct: jax.Array
+  true_loss: jax.Array
+  true_correct: jax.Array
+  count: jax.Array
+
+  def __add__(self, other: "Sums") -> "Sums":  # pyright: ignore
+    return Sums(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def zeros() -> Sums:
+  """Sums over no examples."""
+  f, i = jnp.float32(0), jnp.int32(0)
+  return Sums(f, i, f, i, i)
+
+
+def sums(
+  logits: jax.Array,
+  labels: jax.Array,
+  true_labels: jax.Array,
+  mask: jax.Array | None = None,
+) -> Sums:
+  """Sums over a batch.
+
+  Args:
+    logits: float32[batch, classes].
+    labels: int32[batch].
+    true_labels: int32[batch].
+    mask: bool[batch], False for padding; None counts every row.
+  """
+  mask = jnp.ones(len(labels), bool) if mask is None else mask
+  predicted = logits.argmax(-1)
+
+  def against(target):
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
+    hit = predicted == target
+    return jnp.sum(loss, where=mask), jnp.sum(hit & mask, dtype=jnp.int32)
+
+  return Sums(
+    *against(labels),
+    *against(true_labels),
+    jnp.sum(mask, dtype=jnp.int32),
+  )

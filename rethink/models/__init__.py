@@ -1,0 +1,53 @@
+"""Models by name: the module's name is the registry.
+
+`rethink/models/<name>.py` holds one class `Model`, a Linen module whose
+constructor takes `num_classes` and whose `__call__(images, *, train)` maps
+float[batch, height, width, channels] to logits [batch, num_classes]. It may
+keep parameters and batch statistics, and draw from the "dropout" stream.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from rethink import errors, specs
+
+
+def names() -> list[str]:
+  """The models that come with the package."""
+  return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def parse(text: str) -> specs.Call:
+  """Reads "mlp(widths=(512,))" or "my.module:MyModel(depth=3)".
+
+  Raises:
+    ConfigError: if there is no such model, naming those that exist.
+  """
+  name = text.partition("(")[0].strip()
+  known: dict[str, Any] = dict.fromkeys(names())  # imported only when asked for
+  if name in known:
+    known[name] = importlib.import_module(f"rethink.models.{name}").Model
+  return specs.parse(text, known, "model")
+
+
+def build(
+  call: specs.Call, num_classes: int, overrides: Mapping[str, Any]
+) -> nn.Module:
+  """Makes the module; `overrides` come from regularizers such as dropout.
+
+  Raises:
+    ConfigError: if the model does not take an override.
+  """
+  taken = inspect.signature(call.function).parameters
+  for field in overrides:
+    if field not in taken:
+      raise errors.ConfigError(
+        f"config.regularizers: model {call.name!r} does not take {field!r}"
+      )
+  kwargs = {**call.kwargs, **overrides}
+  return call.function(num_classes=num_classes, **kwargs)

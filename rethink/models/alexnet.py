@@ -1,0 +1,56 @@
+"""Small AlexNet for CIFAR-10 (paper, appendix A).
+
+The paper gives neither filters nor strides; 64 filters, SAME padding and pool
+stride 2 give exactly its 1,387,786 parameters, and the constants of the
+normalization are those of the TensorFlow CIFAR-10 tutorial.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def local_response_normalization(
+  x: jax.Array,
+  radius: int = 4,
+  bias: float = 1.0,
+  alpha: float = 0.001 / 9,
+  beta: float = 0.75,
+) -> jax.Array:
+  """x / (bias + alpha * sum of squares over 2 radius + 1 channels)^beta."""
+  squares = jnp.square(x.astype(jnp.float32))
+  window = jax.lax.reduce_window(
+    squares, 0.0, jax.lax.add, (1, 1, 1, 2 * radius + 1), (1,) * 4, "SAME"
+  )
+  return (x / (bias + alpha * window) ** beta).astype(x.dtype)
+
+
+class Model(nn.Module):
+  """Two modules (conv 5x5, max-pool 3x3, LRN), dense 384, dense 192, linear.
+
+  Attributes:
+    num_classes: width of the output.
+    width: factor on filters and units; 1.0 is the paper's network.
+    dropout_rate: after the two dense layers.
+    kernel_init: an initializer of `flax.linen.initializers`, by name; the paper
+      gives none.
+  """
+
+  num_classes: int
+  width: float = 1.0
+  dropout_rate: float = 0.0
+  kernel_init: str = "he_normal"
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+    init = getattr(nn.initializers, self.kernel_init)()
+    x = images
+    for _ in range(2):
+      x = nn.Conv(round(64 * self.width), (5, 5), kernel_init=init)(x)
+      x = nn.max_pool(nn.relu(x), (3, 3), strides=(2, 2), padding="SAME")
+      x = local_response_normalization(x)
+    x = x.reshape(len(x), -1)
+    for units in (384, 192):
+      x = nn.Dense(round(units * self.width), kernel_init=init)(x)
+      x = nn.Dropout(self.dropout_rate, deterministic=not train)(nn.relu(x))
+    return nn.Dense(self.num_classes, kernel_init=init)(x)

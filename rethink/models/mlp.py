@@ -1,0 +1,30 @@
+"""Multi-layer perceptron (paper, appendix A: one and three layers of 512)."""
+
+import flax.linen as nn
+import jax
+
+
+class Model(nn.Module):
+  """Flattens the image; hidden layers with ReLU; linear output.
+
+  Attributes:
+    num_classes: width of the output.
+    widths: units per hidden layer; () is a linear classifier.
+    dropout_rate: after every hidden layer.
+    kernel_init: an initializer of `flax.linen.initializers`, by name; the paper
+      gives none.
+  """
+
+  num_classes: int
+  widths: tuple = (512,)
+  dropout_rate: float = 0.0
+  kernel_init: str = "he_normal"
+
+  @nn.compact
+  def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+    init = getattr(nn.initializers, self.kernel_init)()
+    x = images.reshape(len(images), -1)
+    for width in self.widths:
+      x = nn.relu(nn.Dense(width, kernel_init=init)(x))
+      x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+    return nn.Dense(self.num_classes, kernel_init=init)(x)

@@ -1,0 +1,51 @@
+"""Small data live on the device as uint8; a batch is a gather, not a transfer."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rethink import example
+
+
+class Resident(NamedTuple):
+  """A split, or a batch of it, on the device; ids stay on the host.
+
+  Attributes:
+    image: uint8[n, height, width, channels].
+    label: int32[n].
+    true_label: int32[n].
+  """
+
+  image: jax.Array
+  label: jax.Array
+  true_label: jax.Array
+
+
+def put(examples: example.Example, sharding: jax.sharding.Sharding) -> Resident:
+  """Copies a split to the device or devices of `sharding`."""
+  fields = (examples.image, examples.label, examples.true_label)
+  return Resident(
+    *(jax.device_put(np.ascontiguousarray(f), sharding) for f in fields)
+  )
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def epoch_order(key: jax.Array, epoch: jax.Array, n: int) -> jax.Array:
+  """int32[n]: the order of the examples in an epoch, a function of both."""
+  return jax.random.permutation(jax.random.fold_in(key, epoch), n)
+
+
+def gather(
+  data: Resident, index: jax.Array, sharding: jax.sharding.NamedSharding
+) -> Resident:
+  """The examples at int32[batch] positions, spread over the devices.
+
+  A batch that the devices do not divide is computed on each of them alike.
+  """
+  batch = Resident(*(field[index] for field in data))
+  if len(index) % sharding.mesh.size:
+    return batch
+  return jax.lax.with_sharding_constraint(batch, sharding)

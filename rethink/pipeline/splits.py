@@ -1,0 +1,71 @@
+"""What a run learns from and is tested on: loaded, cut to size, corrupted."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rethink import datasets, errors, example, settings
+
+
+class Splits(NamedTuple):
+  """The examples of a run.
+
+  Attributes:
+    info: the data set before subsets and corruptions.
+    train: `label` is what the model is asked to learn.
+    test: `label` is corrupted like the training labels, `true_label` clean.
+    report: what the corruptions did; JSON values.
+  """
+
+  info: example.DatasetInfo
+  train: example.Example
+  test: example.Example
+  report: dict[str, Any]
+
+
+def load(run: settings.Settings, data_dir: str) -> Splits:
+  """Loads the data of a run.
+
+  Raises:
+    DataError: if data are missing or damaged.
+    ConfigError: if split, subset or image size do not fit the data set.
+  """
+  config = run.config
+  dataset = datasets.load(config.dataset, data_dir)
+  info = dataset.info
+  for field in ("train_split", "test_split"):
+    if config[field] not in dataset.splits:
+      raise errors.ConfigError(
+        f"config.{field}: {info.name} has no split {config[field]!r};"
+        f" there are: {', '.join(dataset.splits)}"
+      )
+  if config.image_size > min(info.shape[:2]):
+    raise errors.ConfigError(
+      f"config.image_size is {config.image_size}, but the images of"
+      f" {info.name} have {info.shape[0]}x{info.shape[1]} pixels"
+    )
+  train = dataset.splits[config.train_split]
+  if config.train_examples:
+    train = datasets.subset(
+      train,
+      config.train_examples,
+      config.data_seed,
+      info.num_classes,
+      balanced=config.balanced_subset,
+    )
+  test = dataset.splits[config.test_split]
+  context = example.Context(config.data_seed, info, config.image_size)
+  reports = []
+  for corruption in run.corruptions:
+    train, facts = corruption(train, context)
+    test, _ = corruption(test, context)
+    reports.append({"corruption": str(corruption), **facts})
+  report = {
+    "corruptions": reports,
+    # Independent corruptions of probability p1, p2 ... replace with this one.
+    "label_corruption_probability": 1.0
+    - float(np.prod([1 - r.get("probability", 0.0) for r in reports])),
+    "changed_fraction": float(np.mean(train.label != train.true_label)),
+    "test_changed_fraction": float(np.mean(test.label != test.true_label)),
+  }
+  return Splits(info, train, test, report)

@@ -1,0 +1,257 @@
+"""The run directory, writer and reader: config, status, metrics.
+
+  config.json    what was asked for; the outcome fields make the fingerprint
+  status.json    how far it came, with which code, versions and device
+  metrics.jsonl  one row per evaluated epoch, "<split>/<name>" keys; durations
+                 and clock times stand under "time/"
+  checkpoints/   the newest states; best/ the one with the best metric
+
+Imports no JAX: reports read runs on machines that have none.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rethink import errors
+
+Row = dict[str, Any]
+_PACKAGES = (
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "tensorflow-datasets",
+  "numpy",
+)
+
+
+class Record(NamedTuple):
+  """A run directory as read from disk; missing files read as empty.
+
+  Attributes:
+    workdir: where it lies.
+    config: of config.json.
+    status: of status.json.
+    rows: of metrics.jsonl, by step; a torn last line is left out.
+  """
+
+  workdir: pathlib.Path
+  config: dict[str, Any]
+  status: dict[str, Any]
+  rows: list[Row]
+
+
+def read(workdir: str | os.PathLike) -> Record:
+  """Reads a run directory, finished or not.
+
+  Raises:
+    ConfigError: naming a file that is no JSON.
+  """
+  path = pathlib.Path(workdir)
+  return Record(
+    path,
+    _read_json(path / "config.json"),
+    _read_json(path / "status.json"),
+    _read_rows(path / "metrics.jsonl"),
+  )
+
+
+def fingerprint(outcome: Mapping[str, Any]) -> str:
+  """Names the fields that change a result; equal for equal results."""
+  text = json.dumps(outcome, sort_keys=True)
+  return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """One line for each field that differs."""
+  absent = "(no such field)"
+  return [
+    f"{field}: {old.get(field, absent)!r} -> {new.get(field, absent)!r}"
+    for field in sorted({*old, *new})
+    if old.get(field, absent) != new.get(field, absent)
+  ]
+
+
+class Run:
+  """A run directory that is being written.
+
+  Attributes:
+    workdir: where it lies.
+    rows: the metrics so far, one row per evaluated epoch.
+  """
+
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    outcome: Mapping[str, Any],
+    bookkeeping: Mapping[str, Any],
+  ):
+    """Creates the directory, or opens it if it is of the same run.
+
+    Raises:
+      ConfigError: with the fields that differ, if it is of another run, or if
+        the directory cannot be written.
+    """
+    self.workdir = pathlib.Path(workdir).absolute()
+    try:
+      self.workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise errors.ConfigError(
+        f"--workdir={workdir} cannot be written: {error.strerror}"
+      ) from None
+    record = read(self.workdir)
+    outcome = json.loads(json.dumps(outcome))  # as it would be read back
+    changed = record.config and differences(record.config["outcome"], outcome)
+    if changed:
+      raise errors.ConfigError(
+        f"{self.workdir} holds a run of another config:\n  "
+        + "\n  ".join(changed)
+        + "\nrun the old config to go on with it, or give another --workdir"
+      )
+    self.rows = record.rows
+    self._config = {
+      "fingerprint": fingerprint(outcome),
+      "outcome": outcome,
+      "bookkeeping": json.loads(json.dumps(bookkeeping)),
+      "data": record.config.get("data", {}),
+    }
+    self._status = record.status
+    self._seconds_before = record.status.get("seconds", 0.0)
+    self._began = time.monotonic()
+
+  @property
+  def done(self) -> bool:
+    """Whether an earlier process has brought the run to its end."""
+    return self._status.get("state") == "done"
+
+  def start(self) -> None:
+    """Says in the directory that this process works on it."""
+    _write_json(self.workdir / "config.json", self._config)
+    self._status = {
+      **self._status,
+      "fingerprint": self._config["fingerprint"],
+      "argv": sys.argv,
+      **provenance(),
+    }
+    self.update(state="running", message="")
+
+  @property
+  def seconds(self) -> float:
+    """Seconds spent on the run, those of earlier processes included."""
+    return self._seconds_before + time.monotonic() - self._began
+
+  def check_data(self, data: Mapping[str, Any]) -> None:
+    """Binds the run to a data set.
+
+    Raises:
+      ConfigError: with what differs, if the run was started on other data.
+    """
+    data = json.loads(json.dumps(data))
+    known = self._config["data"]
+    changed = known and differences(known, data)
+    if changed:
+      raise errors.ConfigError(
+        f"{self.workdir} was started on other data:\n  "
+        + "\n  ".join(changed)
+        + "\nput the old data set back, or give another --workdir"
+      )
+    self._config["data"] = data
+    _write_json(self.workdir / "config.json", self._config)
+
+  def cut(self, step: int) -> None:
+    """Forgets the rows past a step: their state was lost with the process."""
+    self.rows = [row for row in self.rows if row["step"] <= step]
+    text = "".join(_line(row) for row in self.rows)
+    _write(self.workdir / "metrics.jsonl", text)
+
+  def log(self, row: Row) -> None:
+    """Appends a row and makes it durable."""
+    self.rows.append(row)
+    with open(self.workdir / "metrics.jsonl", "a") as f:
+      f.write(_line(row))
+      f.flush()
+      os.fsync(f.fileno())
+
+  def update(self, **fields: Any) -> None:
+    """Rewrites status.json with these fields changed."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    self._status.update(
+      fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
+    )
+    _write_json(self.workdir / "status.json", self._status)
+
+
+def provenance() -> dict[str, Any]:
+  """Which code and which versions: commit, dirty flag, Python, packages."""
+  root = pathlib.Path(__file__).parent
+
+  def git(*args):
+    try:
+      done = subprocess.run(
+        ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
+      )
+    except (OSError, subprocess.SubprocessError):
+      return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+  changed = git("status", "--porcelain", "--", str(root), str(root.parent / "configs"))
+  return {
+    "commit": git("rev-parse", "HEAD") or "unknown",
+    "dirty": changed != "" if changed is not None else None,
+    "versions": {
+      "python": platform.python_version(),
+      **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    },
+  }
+
+
+def _line(row: Row) -> str:
+  return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+  # Whole or not at all, also when the machine dies between the two lines.
+  partial = path.with_name(path.name + ".partial")
+  with open(partial, "w") as f:
+    f.write(text)
+    f.flush()
+    os.fsync(f.fileno())
+  os.replace(partial, path)
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError:
+    return {}
+  except json.JSONDecodeError as error:
+    raise errors.ConfigError(
+      f"{path} is no JSON ({error}); restore it or use another --workdir"
+    ) from None
+
+
+def _read_rows(path: pathlib.Path) -> list[Row]:
+  rows = []
+  lines = path.read_text().splitlines() if path.exists() else []
+  for number, line in enumerate(lines, 1):
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      if number < len(lines):
+        raise errors.ConfigError(f"{path}:{number} is no JSON") from None
+  return rows

@@ -1,0 +1,106 @@
+"""A config, checked and understood: the only reader of config fields' types."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from rethink import (
+  corruptions,
+  errors,
+  models,
+  optimizers,
+  regularizers,
+  schedules,
+  specs,
+)
+
+_POSITIVE = (
+  "batch_size",
+  "eval_batch_size",
+  "num_epochs",
+  "eval_every_epochs",
+  "image_size",
+  "learning_rate",
+)
+_NOT_NEGATIVE = ("seed", "data_seed", "train_examples", "stop_at_train_loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Components looked up, everything else as it stands in the config.
+
+  Attributes:
+    config: the config itself, locked.
+    model: the model's constructor and arguments.
+    optimizer: gradients to direction.
+    schedule: step to factor on the learning rate.
+    corruptions: in the order in which they act.
+    regularizers: in the order in which they act.
+    outcome: the fields that change the result, components in canonical text;
+      JSON values.
+    bookkeeping: the fields that do not.
+  """
+
+  config: ml_collections.ConfigDict
+  model: specs.Call
+  optimizer: specs.Call
+  schedule: specs.Call
+  corruptions: tuple[specs.Call, ...]
+  regularizers: tuple[specs.Call, ...]
+  outcome: Mapping[str, Any]
+  bookkeeping: Mapping[str, Any]
+
+
+def resolve(config: ml_collections.ConfigDict) -> Settings:
+  """Checks a config and looks its components up.
+
+  Raises:
+    ConfigError: naming the field and what to do.
+  """
+  for field in _POSITIVE:
+    if not config[field] > 0:
+      raise errors.ConfigError(
+        f"config.{field} must be above 0, not {config[field]}"
+      )
+  for field in _NOT_NEGATIVE:
+    if not config[field] >= 0:
+      raise errors.ConfigError(
+        f"config.{field} must be 0 or more, not {config[field]}"
+      )
+  if config.dtype not in ("float32", "bfloat16"):
+    raise errors.ConfigError(
+      f"config.dtype must be 'float32' or 'bfloat16', not {config.dtype!r}"
+    )
+
+  def call(field, module):
+    return specs.parse(config[field], specs.public(module), field)
+
+  def calls(field, module):
+    if isinstance(config[field], str):
+      raise errors.ConfigError(
+        f"config.{field} is a tuple of calls; write ({config[field]!r},)"
+      )
+    known = specs.public(module)
+    return tuple(specs.parse(text, known, field) for text in config[field])
+
+  components = {
+    "model": models.parse(config.model),
+    "optimizer": call("optimizer", optimizers),
+    "schedule": call("schedule", schedules),
+    "corruptions": calls("corruptions", corruptions),
+    "regularizers": calls("regularizers", regularizers),
+  }
+  outcome = config.to_dict()
+  bookkeeping = outcome.pop("bookkeeping")
+  for field, value in components.items():
+    # A Call is itself a tuple, hence the order of the two cases.
+    outcome[field] = (
+      str(value)
+      if isinstance(value, specs.Call)
+      else [str(call) for call in value]
+    )
+  return Settings(
+    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
+  )

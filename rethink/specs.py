@@ -1,0 +1,176 @@
+"""Components as calls in strings: "weight_decay(0.0005)".
+
+A name is looked up in the module of its kind, or in a module of the user's own
+("my.module:my_function(rate=0.5)"). Arguments are Python literals. A parsed
+call is complete: every default is filled in, so that equal components have
+equal text, whatever was typed.
+"""
+
+import ast
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from rethink import errors
+
+# Filled in by the package, not by the user.
+_GIVEN = {"examples", "context", "num_classes", "parent", "name", "step", "run"}
+_LITERALS = (bool, int, float, str, tuple)
+
+
+class Static(NamedTuple):
+  """A component without the values of its float arguments; hashable.
+
+  Attributes:
+    function: what the name means.
+    items: (argument, value) pairs; None stands for a float.
+  """
+
+  function: Callable[..., Any]
+  items: tuple[tuple[str, Any], ...]
+
+  def __call__(self, numbers: Mapping[str, Any], *args: Any) -> Any:
+    """Calls the function; `numbers` holds the floats, traced or not."""
+    kwargs = {k: numbers[k] if k in numbers else v for k, v in self.items}
+    return self.function(*args, **kwargs)
+
+
+class Call(NamedTuple):
+  """A component and all its arguments.
+
+  Attributes:
+    name: as written; "function" or "module.path:function".
+    function: what the name means.
+    kwargs: every argument that a user can set, defaults filled in.
+  """
+
+  name: str
+  function: Callable[..., Any]
+  kwargs: Mapping[str, Any]
+
+  def __str__(self) -> str:
+    inner = ", ".join(f"{k}={v!r}" for k, v in self.kwargs.items())
+    return f"{self.name}({inner})"
+
+  @property
+  def numbers(self) -> dict[str, float]:
+    """The float arguments, which travel into compiled programs as inputs."""
+    return {k: v for k, v in self.kwargs.items() if isinstance(v, float)}
+
+  @property
+  def static(self) -> Static:
+    """What a compiled program depends on: all but the values of floats."""
+    items = tuple(
+      (k, None if isinstance(v, float) else v) for k, v in self.kwargs.items()
+    )
+    return Static(self.function, items)
+
+  def __call__(self, *args: Any) -> Any:
+    return self.function(*args, **self.kwargs)
+
+
+def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
+  """Reads a call such as "dropout(0.5)".
+
+  Args:
+    text: the call; the parentheses may be left out.
+    known: the components that may be named without a module path.
+    field: the config field, for messages.
+
+  Raises:
+    ConfigError: naming the field, what is wrong and what exists.
+  """
+  head, rest = text.partition("(")[0], text
+  path, _, name = head.strip().rpartition(":")
+  if path:
+    rest = text[text.index(":") + 1 :]
+  try:
+    node = ast.parse(rest.strip(), mode="eval").body
+    if isinstance(node, ast.Name):
+      node = ast.Call(func=node, args=[], keywords=[])
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+      raise ValueError
+    args = [ast.literal_eval(a) for a in node.args]
+    kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+  except (SyntaxError, ValueError):
+    raise errors.ConfigError(
+      f"config.{field}: cannot read {text!r}; write a call with literal"
+      ' arguments, such as "name(0.5, flag=True)"'
+    ) from None
+  function = _own(path, name, field) if path else known.get(name)
+  if function is None:
+    raise errors.ConfigError(
+      f"config.{field}: there is no {name!r}; there are:"
+      f" {', '.join(sorted(known))} (your own: my.module:{name}(...))"
+    )
+  bound = _bind(function, args, kwargs, f"config.{field}: {text!r}")
+  return Call(f"{path}:{name}" if path else name, function, bound)
+
+
+def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
+  """The functions that a module defines itself, by name."""
+  return {
+    name: value
+    for name, value in vars(module).items()
+    if inspect.isfunction(value)
+    and value.__module__ == module.__name__
+    and not name.startswith("_")
+  }
+
+
+def _own(path: str, name: str, field: str) -> Callable[..., Any]:
+  try:
+    return getattr(importlib.import_module(path), name)
+  except (ImportError, AttributeError) as error:
+    raise errors.ConfigError(
+      f"config.{field}: cannot import {name!r} from module {path!r}: {error}"
+    ) from None
+
+
+def _bind(function, args, kwargs, where):
+  parameters = {
+    name: parameter
+    for name, parameter in inspect.signature(function).parameters.items()
+    if name not in _GIVEN
+  }
+  known = ", ".join(parameters) or "none"
+  if len(args) > len(parameters):
+    raise errors.ConfigError(
+      f"{where} has too many arguments; it takes: {known}"
+    )
+  given = dict(zip(parameters, args, strict=False))
+  for key, value in kwargs.items():
+    if key not in parameters or key in given:
+      raise errors.ConfigError(
+        f"{where} does not take {key!r} (again); it takes: {known}"
+      )
+    given[key] = value
+  bound = {}
+  for name, parameter in parameters.items():
+    value = given.get(name, parameter.default)
+    if value is inspect.Parameter.empty:
+      raise errors.ConfigError(f"{where} needs a value for {name!r}")
+    bound[name] = _coerce(value, parameter, name, where)
+  return bound
+
+
+def _coerce(value, parameter, name, where):
+  wanted = parameter.annotation
+  if wanted is inspect.Parameter.empty:
+    wanted = type(parameter.default)
+  if wanted is float and type(value) is int:
+    return float(value)
+  if typing.get_origin(wanted) is typing.Literal:
+    choices = typing.get_args(wanted)
+    if value not in choices:
+      raise errors.ConfigError(
+        f"{where}: {name} must be one of {choices}, not {value!r}"
+      )
+  elif wanted in _LITERALS and type(value) is not wanted:
+    raise errors.ConfigError(
+      f"{where}: {name} must be {wanted.__name__}, not {value!r}"
+    )
+  return value

@@ -1,0 +1,50 @@
+"""A table of results, from run directories alone."""
+
+import os
+from collections.abc import Sequence
+
+from rethink import console, runs
+
+_HEADER = (
+  "run",
+  "parameters",
+  "examples",
+  "labels changed",
+  "epochs",
+  "epochs to fit",
+  "train accuracy",
+  "test accuracy",
+  "seconds",
+)
+# First epoch with a clean train loss at or below this counts as fitted; the
+# paper gives no criterion, this one explains its Figures 1a and 1b.
+FIT_THRESHOLD = 0.05
+
+
+def epochs_to_fit(rows: Sequence[runs.Row]) -> int | None:
+  """The first epoch whose clean train loss is <= 0.05 nats, or None."""
+  fitted = (r["epoch"] for r in rows if r["train/loss"] <= FIT_THRESHOLD)
+  return next(fitted, None)
+
+
+def table(named: Sequence[tuple[str, str | os.PathLike]]) -> str:
+  """Markdown, a row for each (name, workdir); a dash for what is missing."""
+  return console.table(_HEADER, [_cells(n, runs.read(w)) for n, w in named])
+
+
+def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
+  status = record.status
+  if not record.rows:
+    return (name, *["-"] * (len(_HEADER) - 1))
+  row = record.rows[-1]
+  return (
+    name,
+    f"{status['parameters']:,}",
+    f"{status['data']['train']:,}",
+    f"{status['corruption']['changed_fraction']:.1%}",
+    str(row["epoch"]),
+    str(epochs_to_fit(record.rows) or "-"),
+    f"{row['train/accuracy']:.2%}",
+    f"{row['test/accuracy']:.2%}",
+    f"{status['seconds']:.1f}",
+  )

@@ -1,0 +1,60 @@
+"""All runs of an experiment: `python -m rethink.sweep --config=configs/demo.py`.
+
+Runs lie in RUNS_DIR/<config>/<run>. Done ones are skipped, interrupted ones go
+on, a failing one does not stop the others.
+"""
+
+import fnmatch
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+
+from rethink import entry, errors
+
+_CONFIG = entry.define_config()
+_RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
+_ONLY = flags.DEFINE_string("only", "*", "Pattern of run names, as in a shell.")
+_DATA_DIR = entry.define_data_dir()
+
+
+def main(argv: list[str]) -> int:
+  """Executes the runs one after the other in this process."""
+  del argv
+  return entry.exit_code(_sweep)
+
+
+def _sweep() -> None:
+  stop = entry.catch_signals()
+  module = entry.config_module()
+  names = fnmatch.filter(module.RUNS, _ONLY.value)
+  if not names:
+    raise errors.ConfigError(
+      f"--only={_ONLY.value} matches none of: {', '.join(module.RUNS)}"
+    )
+  from rethink import methods, summary  # JAX, after the flags are settled
+
+  root = pathlib.Path(_RUNS.value) / entry.config_name()[0]
+  failed = []
+  for name in names:
+    config = module.get_config(name)
+    entry.apply_overrides(config)
+    try:
+      methods.execute(
+        config, str(root / name), entry.data_dir(_DATA_DIR.value), stop
+      )
+    except (errors.PreemptedError, errors.DataError):
+      raise  # neither gets better with the next run
+    except errors.RethinkError as error:
+      failed.append(name)
+      print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
+  text = summary.table([(name, root / name) for name in names])
+  (root / "results.md").write_text(text + "\n")
+  print(f"\n{text}\n\nsaved in {os.path.relpath(root / 'results.md')}")
+  if failed:
+    raise errors.RethinkError(f"{len(failed)} failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=entry.parse_flags)

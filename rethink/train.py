@@ -1,0 +1,273 @@
+"""The pure training step, and how steps are grouped into programs."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from rethink import errors, evaluate, metrics, schedules, settings, specs
+from rethink.pipeline import resident, views
+
+
+class State(flax.struct.PyTreeNode):
+  """All that a run carries from step to step; replicated over devices.
+
+  Attributes:
+    step: int32, optimizer steps done.
+    params: float32 parameters.
+    batch_stats: running statistics of batch norm; {} without.
+    opt_state: of the optimizer.
+    sums: over the training batches of the epoch so far, in training mode.
+    bad_step: int32, the first step whose loss was not finite, or -1.
+  """
+
+  step: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  sums: metrics.Sums
+  bad_step: jax.Array
+
+
+class Numbers(NamedTuple):
+  """What a run may vary without compiling again: inputs of the programs.
+
+  Attributes:
+    learning_rate: float32, before the schedule.
+    schedule: float arguments of the schedule.
+    optimizer: float arguments of the optimizer.
+    regularizers: float arguments of each regularizer.
+    length: steps per epoch and in all.
+    key: of augmentation and dropout.
+  """
+
+  learning_rate: jax.Array
+  schedule: dict[str, Any]
+  optimizer: dict[str, Any]
+  regularizers: tuple[dict[str, Any], ...]
+  length: schedules.Length
+  key: jax.Array
+
+
+class Recipe(NamedTuple):
+  """What a program is compiled for; hashable.
+
+  Attributes:
+    model: the network.
+    schedule: without its numbers, as are the next two.
+    optimizer: gradients to direction.
+    regularizers: the active hooks, in order.
+    batch_size: examples per step, over all devices.
+    image_size: pixels that the model sees.
+    dtype: of activations and products; parameters stay float32.
+    sharding: how a batch lies on the devices.
+  """
+
+  model: nn.Module
+  schedule: specs.Static
+  optimizer: specs.Static
+  regularizers: tuple[specs.Static, ...]
+  batch_size: int
+  image_size: int
+  dtype: jnp.dtype
+  sharding: jax.sharding.NamedSharding
+
+
+def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
+  """The inputs of a run's programs."""
+  return Numbers(
+    learning_rate=jnp.float32(run.config.learning_rate),
+    schedule=run.schedule.numbers,
+    optimizer=run.optimizer.numbers,
+    regularizers=tuple(r.numbers for r in run.regularizers),
+    length=length,
+    key=key,
+  )
+
+
+def learning_rate(recipe: Recipe, inputs: Numbers, step) -> jax.Array:
+  """The learning rate of a step."""
+  factor = recipe.schedule(inputs.schedule, step, inputs.length)
+  return inputs.learning_rate * factor
+
+
+@functools.cache
+def initializer(
+  recipe: Recipe, channels: int, sharding: jax.sharding.NamedSharding
+) -> Callable[[Numbers, jax.Array], State]:
+  """The compiled `create_state`, its result placed by `sharding`."""
+  # Random numbers for each layer compile slowly on CPUs, and run only once: for
+  # the small Inception 12 s become 2.
+  on_cpu = jax.default_backend() == "cpu"
+  options = {"xla_backend_optimization_level": 0} if on_cpu else None
+  create = functools.partial(create_state, recipe, channels)
+  return jax.jit(create, out_shardings=sharding, compiler_options=options)
+
+
+def create_state(
+  recipe: Recipe, channels: int, inputs: Numbers, key: jax.Array
+) -> State:
+  """Initializes parameters and optimizer.
+
+  Raises:
+    ConfigError: if the model keeps variables that are neither parameters nor
+      batch statistics.
+  """
+  size = recipe.image_size
+  images = jnp.zeros((1, size, size, channels), jnp.float32)
+  variables = dict(recipe.model.init(key, images, train=False))
+  params = variables.pop("params", {})
+  batch_stats = variables.pop("batch_stats", {})
+  if variables:
+    raise errors.ConfigError(
+      f"config.model keeps {sorted(variables)}; only the collections 'params'"
+      " and 'batch_stats' are trained and saved"
+    )
+  return State(
+    step=jnp.int32(0),
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=recipe.optimizer(inputs.optimizer).init(params),
+    sums=metrics.zeros(),
+    bad_step=jnp.int32(-1),
+  )
+
+
+def train_step(
+  recipe: Recipe, inputs: Numbers, state: State, batch: resident.Resident
+) -> State:
+  """One step of gradient descent on one batch, every example with weight 1."""
+  key = jax.random.fold_in(inputs.key, state.step)
+  augment_key, dropout_key = jax.random.split(key)
+  hooks = [
+    static(floats)
+    for static, floats in zip(
+      recipe.regularizers, inputs.regularizers, strict=True
+    )
+  ]
+  augments = [h.augment for h in hooks if h.augment]
+  images = views.training(
+    augment_key, batch.image, augments, recipe.image_size
+  ).astype(recipe.dtype)
+
+  def loss_fn(params):
+    variables = {
+      "params": evaluate.cast(params, recipe.dtype),
+      "batch_stats": state.batch_stats,
+    }
+    logits, updated = recipe.model.apply(
+      variables,
+      images,
+      train=True,
+      rngs={"dropout": dropout_key},
+      mutable=["batch_stats"],
+    )
+    logits = jnp.asarray(logits, jnp.float32)
+    targets = jax.nn.one_hot(batch.label, logits.shape[-1])
+    for hook in hooks:
+      targets = hook.targets(targets) if hook.targets else targets
+    loss = optax.softmax_cross_entropy(logits, targets).mean()
+    for hook in hooks:
+      loss = loss + hook.penalty(params) if hook.penalty else loss
+    return loss, (logits, updated.get("batch_stats", {}))
+
+  grads, (logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+  rate = learning_rate(recipe, inputs, state.step)
+  direction, opt_state = recipe.optimizer(inputs.optimizer).update(
+    grads, state.opt_state, state.params
+  )
+  params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
+  for hook in hooks:
+    params = hook.update(params, rate) if hook.update else params
+
+  new = metrics.sums(logits, batch.label, batch.true_label)
+  first = state.step % inputs.length.steps_per_epoch == 0
+  kept = jax.tree.map(lambda x: jnp.where(first, 0, x), state.sums)
+  bad = (state.bad_step < 0) & ~jnp.isfinite(new.loss)
+  return State(
+    step=state.step + 1,
+    params=params,
+    batch_stats=batch_stats,
+    opt_state=opt_state,
+    sums=kept + new,
+    bad_step=jnp.where(bad, state.step, state.bad_step),
+  )
+
+
+Advance = Callable[
+  [State, resident.Resident, jax.Array, Numbers, int, int], State
+]
+
+
+@functools.cache
+def program(recipe: Recipe, channels: int) -> Advance:
+  """The compiled steps [start, stop) of an epoch.
+
+  Returns `advance(state, data, order, inputs, start, stop)`, which consumes
+  `state`. The last, shorter batch of an epoch has a program of its own, so
+  that it is neither dropped nor padded.
+  """
+
+  def step(state, data, order, inputs, start, batch_size):
+    index = jax.lax.dynamic_slice(order, (start,), (batch_size,))
+    batch = resident.gather(data, index, recipe.sharding)
+    return train_step(recipe, inputs, state, batch)
+
+  def full(i, state, data, order, inputs):
+    start = i * recipe.batch_size
+    return step(state, data, order, inputs, start, recipe.batch_size)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def one(state, data, order, inputs, i):
+    return full(i, state, data, order, inputs)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def many(state, data, order, inputs, start, stop):
+    return jax.lax.fori_loop(
+      start, stop, lambda i, s: full(i, s, data, order, inputs), state
+    )
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def tail(state, data, order, inputs):
+    rest = len(order) % recipe.batch_size
+    return step(state, data, order, inputs, len(order) - rest, rest)
+
+  by_host = drives_from_host(recipe, channels)
+
+  def advance(state, data, order, inputs, start, stop):
+    whole = min(stop, len(order) // recipe.batch_size)
+    if by_host:
+      for i in range(start, whole):
+        state = one(state, data, order, inputs, i)
+    elif start < whole:
+      state = many(state, data, order, inputs, start, whole)
+    if stop > whole:
+      state = tail(state, data, order, inputs)
+    return state
+
+  return advance
+
+
+def drives_from_host(recipe: Recipe, channels: int) -> bool:
+  """Whether steps are called one by one instead of looped on the device.
+
+  On the CPU backend only, and only for models with convolutions: XLA's CPU
+  gradients of convolutions inside a loop were measured 22 to 39 times slower
+  than outside.
+  """
+  if jax.default_backend() != "cpu":
+    return False
+  size = recipe.image_size
+  images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+
+  def forward(images):
+    return recipe.model.init_with_output(
+      jax.random.key(0), images, train=False
+    )
+
+  return "conv_general_dilated" in str(jax.make_jaxpr(forward)(images))
