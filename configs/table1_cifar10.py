@@ -1,6 +1,7 @@
 """Table 1: CIFAR-10 with and without explicit regularization, true and random.
 
-  python -m rethink.main --config=configs/table1_cifar10.py:mlp_1x512/random/none/seed0
+  python -m rethink.main \\
+    --config=configs/table1_cifar10.py:mlp_1x512/random/none/seed0
 
 A run is model/labels/regularizers/seed. Every row of the paper is a run, and so
 are the combinations that it leaves out.

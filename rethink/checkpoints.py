@@ -1,4 +1,4 @@
-"""Orbax behind one small class: the newest states, and apart from them the best.
+"""Orbax behind one small class: the newest states, and apart the best.
 
 Saves are asynchronous; an error in the background is raised by the next call,
 at the latest by `close`.

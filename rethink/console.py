@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal, plain lines elsewhere."""
+"""What a person sees of a run: a live bar on a terminal, else plain lines."""
 
 import sys
 import time

@@ -1,7 +1,7 @@
-"""TFDS data sets on disk -> examples with stable ids. No TensorFlow, no network.
+"""TFDS data sets on disk -> examples with stable ids.
 
-Only ArrayRecord (and Parquet) data sets can be read without TensorFlow;
-`rethink.prepare` writes the former.
+No TensorFlow and no network: of the formats of TFDS, only ArrayRecord (which
+`rethink.prepare` writes) and Parquet can be read so.
 """
 
 import concurrent.futures
@@ -9,7 +9,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -55,7 +55,8 @@ def load(name: str, data_dir: str) -> Dataset:
   import tensorflow_datasets as tfds
 
   try:
-    builder = tfds.builder_from_directory(directory)
+    # Any: the annotations of tfds leave out None and the feature kinds.
+    builder: Any = tfds.builder_from_directory(directory)
     image_key, label_key, id_key = _keys(builder.info.features, directory)
     classes = tuple(builder.info.features[label_key].names)
     splits, names = {}, {}

@@ -60,7 +60,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     _fail(str(error))
   except FileNotFoundError as error:
     _fail(f"--config: there is no file {error.filename!r}")
-  except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+  except (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    SyntaxError,
+  ) as error:
     # ml_collections raises these for an unknown field or a value of the wrong
     # type; a bug in a config file ends here, too.
     _fail(f"--config: {error.args[0] if error.args else error}")

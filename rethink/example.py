@@ -1,6 +1,6 @@
 """The types that flow through the package."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Context(NamedTuple):
   image_size: int
 
 
-def center_crop(image: np.ndarray, size: int):
+def center_crop(image: Any, size: int) -> Any:
   """The central [..., size, size, channels] of images, NumPy's or JAX's."""
   top = (image.shape[-3] - size) // 2
   left = (image.shape[-2] - size) // 2

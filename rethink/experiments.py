@@ -20,7 +20,9 @@ def product(**axes: Mapping[str, Overrides]) -> Runs:
   run, "mlp/true". A later axis overrides an earlier one.
   """
   runs = {}
-  for combination in itertools.product(*(axis.items() for axis in axes.values())):
+  for combination in itertools.product(
+    *(axis.items() for axis in axes.values())
+  ):
     overrides: dict[str, Any] = {}
     for _, choice in combination:
       overrides.update(choice)

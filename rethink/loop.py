@@ -60,7 +60,9 @@ class Trainer:
       axis_types=(jax.sharding.AxisType.Auto,),
     )
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    spread = jax.sharding.NamedSharding(
+      mesh, jax.sharding.PartitionSpec("data")
+    )
     self.train_data = resident.put(loaded.train, everywhere)
     self.test_data = resident.put(loaded.test, everywhere)
 
@@ -70,7 +72,9 @@ class Trainer:
     for regularizer in run_settings.regularizers:
       overrides.update(regularizer().model)
     self.recipe = train.Recipe(
-      model=models.build(run_settings.model, loaded.info.num_classes, overrides),
+      model=models.build(
+        run_settings.model, loaded.info.num_classes, overrides
+      ),
       schedule=run_settings.schedule.static,
       optimizer=run_settings.optimizer.static,
       regularizers=tuple(r.static for r in run_settings.regularizers),
@@ -260,9 +264,7 @@ class Trainer:
       self.saved_at = time.monotonic()
 
   def _diverged(self, step: int) -> None:
-    rate = float(
-      train.learning_rate(self.recipe, self.inputs, jnp.int32(step))
-    )
+    rate = float(train.learning_rate(self.recipe, self.inputs, jnp.int32(step)))
     self.run.update(diverged_step=step, diverged_learning_rate=rate)
     saved = self.saved.saved_step
     raise errors.DivergedError(
@@ -291,9 +293,7 @@ def _means(split: str, sums: metrics.Sums, against: str) -> runs.Row:
   label = float(sums.loss) / count, float(sums.correct) / count
   true = float(sums.true_loss) / count, float(sums.true_correct) / count
   first, second, other = (
-    (label, true, "true")
-    if against == "label"
-    else (true, label, "corrupted")
+    (label, true, "true") if against == "label" else (true, label, "corrupted")
   )
   return {
     f"{split}/loss": first[0],

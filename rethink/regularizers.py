@@ -1,10 +1,10 @@
-"""Every public function returns a `Regularizer`: what keeps a model from fitting.
+"""Every public function returns a `Regularizer`.
 
 A regularizer acts in one of five places, and float arguments may be traced:
 their values are inputs of the compiled step, not parts of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import dm_pix
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 Params = Any
+_pix: Any = dm_pix  # its annotations do not know jax.Array
 
 
 class Regularizer(NamedTuple):
@@ -66,13 +67,17 @@ def weight_decay(
 
   def update(params: Params, learning_rate: jax.Array) -> Params:
     return jax.tree_util.tree_map_with_path(
-      lambda path, value: value * (1 - learning_rate * coefficient)
-      if decayed(path, value)
-      else value,
+      lambda path, value: (
+        value * (1 - learning_rate * coefficient)
+        if decayed(path, value)
+        else value
+      ),
       params,
     )
 
-  return Regularizer(update=update) if decoupled else Regularizer(penalty=penalty)
+  return (
+    Regularizer(update=update) if decoupled else Regularizer(penalty=penalty)
+  )
 
 
 def random_crop(padding: int = 0) -> Regularizer:
@@ -85,7 +90,7 @@ def random_crop(padding: int = 0) -> Regularizer:
 
   def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     image = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
-    return dm_pix.random_crop(key, image, (size, size, image.shape[-1]))
+    return _pix.random_crop(key, image, (size, size, image.shape[-1]))
 
   return Regularizer(augment=augment)
 
@@ -95,7 +100,7 @@ def random_flip(probability: float = 0.5) -> Regularizer:
 
   def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     del size
-    return dm_pix.random_flip_left_right(key, image, probability=probability)
+    return _pix.random_flip_left_right(key, image, probability=probability)
 
   return Regularizer(augment=augment)
 
@@ -110,7 +115,7 @@ def random_rotation(degrees: float = 25.0) -> Regularizer:
     del size
     limit = jnp.deg2rad(degrees)
     angle = jax.random.uniform(key, minval=-limit, maxval=limit)
-    return dm_pix.rotate(image, angle, mode="constant", cval=0.0)
+    return _pix.rotate(image, angle, mode="constant", cval=0.0)
 
   return Regularizer(augment=augment)
 
@@ -131,20 +136,18 @@ def color_jitter(
   def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     del size
     k1, k2, k3, k4 = jax.random.split(key, 4)
-    image = dm_pix.random_brightness(k1, image, brightness)
-    image = dm_pix.random_contrast(k2, image, 1 - contrast, 1 + contrast)
+    image = _pix.random_brightness(k1, image, brightness)
+    image = _pix.random_contrast(k2, image, 1 - contrast, 1 + contrast)
     if image.shape[-1] == 3:
-      image = dm_pix.random_saturation(
-        k3, image, 1 - saturation, 1 + saturation
-      )
-      image = dm_pix.random_hue(k4, image, hue)
+      image = _pix.random_saturation(k3, image, 1 - saturation, 1 + saturation)
+      image = _pix.random_hue(k4, image, hue)
     return jnp.clip(image, 0.0, 1.0)
 
   return Regularizer(augment=augment)
 
 
 def dropout(rate: float = 0.5) -> Regularizer:
-  """Sets the model's `dropout_rate`; which layers drop is the model's affair."""
+  """Sets the model's `dropout_rate`; it decides which layers drop."""
   return Regularizer(model={"dropout_rate": rate})
 
 

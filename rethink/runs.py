@@ -205,7 +205,9 @@ def provenance() -> dict[str, Any]:
       return None
     return done.stdout.strip() if done.returncode == 0 else None
 
-  changed = git("status", "--porcelain", "--", str(root), str(root.parent / "configs"))
+  changed = git(
+    "status", "--porcelain", "--", str(root), str(root.parent / "configs")
+  )
   return {
     "commit": git("rev-parse", "HEAD") or "unknown",
     "dirty": changed != "" if changed is not None else None,

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import ml_collections
-
 from rethink import (
   corruptions,
   errors,
@@ -43,7 +41,7 @@ class Settings:
     bookkeeping: the fields that do not.
   """
 
-  config: ml_collections.ConfigDict
+  config: Any  # an ml_collections.ConfigDict, whose fields are dynamic
   model: specs.Call
   optimizer: specs.Call
   schedule: specs.Call
@@ -53,7 +51,7 @@ class Settings:
   bookkeeping: Mapping[str, Any]
 
 
-def resolve(config: ml_collections.ConfigDict) -> Settings:
+def resolve(config: Any) -> Settings:
   """Checks a config and looks its components up.
 
   Raises:

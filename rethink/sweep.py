@@ -1,4 +1,6 @@
-"""All runs of an experiment: `python -m rethink.sweep --config=configs/demo.py`.
+"""All runs of an experiment.
+
+  python -m rethink.sweep --config=configs/demo.py
 
 Runs lie in RUNS_DIR/<config>/<run>. Done ones are skipped, interrupted ones go
 on, a failing one does not stop the others.

@@ -266,8 +266,6 @@ def drives_from_host(recipe: Recipe, channels: int) -> bool:
   images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
 
   def forward(images):
-    return recipe.model.init_with_output(
-      jax.random.key(0), images, train=False
-    )
+    return recipe.model.init_with_output(jax.random.key(0), images, train=False)
 
   return "conv_general_dilated" in str(jax.make_jaxpr(forward)(images))

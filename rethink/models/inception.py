@@ -55,7 +55,7 @@ class ConvModule(nn.Module):
 
 
 class Model(nn.Module):
-  """Ten blocks, global mean pooling, linear; 1,649,402 parameters at 10 classes.
+  """Ten blocks, global mean pooling, linear: 1,649,402 parameters.
 
   Attributes:
     num_classes: width of the output.

@@ -1,10 +1,9 @@
-"""Small data live on the device as uint8; a batch is a gather, not a transfer."""
+"""Small data live on the device as uint8: a batch is a gather."""
 
 import functools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rethink import example

@@ -1,1 +1,1 @@
-"""Data sets onto disk, in the layout of TFDS; the only code that may download."""
+"""Data sets onto disk, as TFDS lays them out; alone may download."""

@@ -1,8 +1,8 @@
 """Puts a data set on disk: `python -m rethink.prepare digits`.
 
-  python -m rethink.prepare digits
-  python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
-  python -m rethink.prepare my_arrays --npz=FILE        x_train y_train x_test ..
+python -m rethink.prepare digits
+python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
+python -m rethink.prepare my_arrays --npz=FILE        x_train y_train x_test ..
 """
 
 from absl import app, flags

@@ -1,5 +1,7 @@
 """The 1,797 handwritten digits that scikit-learn ships, 8x8 pixels."""
 
+from typing import Any
+
 import numpy as np
 
 from rethink import bits, errors
@@ -23,7 +25,7 @@ def source() -> writer.Source:
     raise errors.DataError(
       "the digits come with scikit-learn; pip install scikit-learn"
     ) from None
-  digits = sklearn.datasets.load_digits()
+  digits: Any = sklearn.datasets.load_digits()
   images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
   words = bits.bits(0, "digits/split", np.arange(len(images)))[:, 0]
   order = np.argsort(words, kind="stable")

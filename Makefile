@@ -1,0 +1,40 @@
+# A fresh machine needs git, make and a Python >= 3.12; see .ci/find-python.
+SHELL := /bin/sh
+BIN := .venv/bin
+DEMO_DATA ?= runs/data
+WORKERS ?= 2
+
+.PHONY: demo test lint types pytest slow setup clean
+
+demo: .venv/installed  ## networks fit random labels, in about a minute
+	@test -d $(DEMO_DATA)/digits \
+	  || $(BIN)/python -m rethink.prepare digits --data_dir=$(DEMO_DATA)
+	$(BIN)/python -m rethink.sweep --config=configs/demo.py \
+	  --data_dir=$(DEMO_DATA)
+
+test: lint types pytest  ## what has to hold before a commit
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+pytest: .venv/installed
+	$(BIN)/pytest -n $(WORKERS) -q
+
+slow: .venv/installed  ## minutes on two cores
+	$(BIN)/pytest -n $(WORKERS) -q -m "slow and not gpu" --durations=10
+
+setup: .venv/installed  ## the environment alone
+
+.venv/installed: pyproject.toml constraints.txt
+	@python=$$(.ci/find-python) || exit 1; \
+	echo "environment: .venv, made by $$($$python --version)"; \
+	rm -rf .venv && $$python -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from rethink import errors, runs
+
+
+def _run(path, **outcome):
+  run = runs.Run(path, {"model": "mlp()", **outcome}, {"progress": True})
+  run.start()
+  return run
+
+
+def test_what_is_written_is_read(tmp_path):
+  run = _run(tmp_path, seed=3)
+  run.log({"step": 1, "train/loss": 0.5})
+  run.log({"step": 2, "train/loss": 0.25})
+  run.update(state="done")
+  record = runs.read(tmp_path)
+  assert record.config["outcome"] == {"model": "mlp()", "seed": 3}
+  assert record.status["state"] == "done"
+  assert [row["step"] for row in record.rows] == [1, 2]
+  assert _run(tmp_path, seed=3).rows == record.rows
+
+
+def test_a_torn_last_line_is_left_out_and_cut(tmp_path):
+  run = _run(tmp_path)
+  run.log({"step": 1})
+  with open(tmp_path / "metrics.jsonl", "a") as f:
+    f.write('{"step": 2, "tr')
+  assert runs.read(tmp_path).rows == [{"step": 1}]
+  again = _run(tmp_path)
+  again.cut(1)
+  again.log({"step": 2})
+  assert runs.read(tmp_path).rows == [{"step": 1}, {"step": 2}]
+
+
+def test_a_torn_line_in_the_middle_is_named(tmp_path):
+  (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+  with pytest.raises(errors.ConfigError, match=r"metrics.jsonl:2"):
+    runs.read(tmp_path)
+
+
+def test_cut_forgets_the_rows_past_a_step(tmp_path):
+  run = _run(tmp_path)
+  for step in (5, 10, 15):
+    run.log({"step": step})
+  run.cut(10)
+  assert [row["step"] for row in runs.read(tmp_path).rows] == [5, 10]
+
+
+def test_another_config_is_refused_field_by_field(tmp_path):
+  _run(tmp_path, seed=1, batch_size=128)
+  with pytest.raises(errors.ConfigError) as caught:
+    _run(tmp_path, seed=2, batch_size=128)
+  assert "seed: 1 -> 2" in str(caught.value)
+  assert "batch_size" not in str(caught.value)
+  assert runs.read(tmp_path).config["outcome"]["seed"] == 1
+
+
+def test_bookkeeping_may_change(tmp_path):
+  _run(tmp_path)
+  run = runs.Run(tmp_path, {"model": "mlp()"}, {"progress": False})
+  run.start()
+  assert runs.read(tmp_path).config["bookkeeping"] == {"progress": False}
+
+
+def test_other_data_are_refused(tmp_path):
+  _run(tmp_path).check_data({"name": "digits", "fingerprint": "a"})
+  _run(tmp_path).check_data({"name": "digits", "fingerprint": "a"})
+  with pytest.raises(errors.ConfigError, match="fingerprint: 'a' -> 'b'"):
+    _run(tmp_path).check_data({"name": "digits", "fingerprint": "b"})
+
+
+def test_the_fingerprint_depends_on_values_not_on_order():
+  one = runs.fingerprint({"a": 1, "b": 2})
+  assert one == runs.fingerprint({"b": 2, "a": 1})
+  assert one != runs.fingerprint({"a": 1, "b": 3})
+
+
+def test_seconds_add_up_over_processes(tmp_path):
+  run = _run(tmp_path)
+  run._seconds_before = 100.0
+  run.update(state="preempted")
+  assert _run(tmp_path).seconds > 100.0
+
+
+def test_a_number_that_is_no_json_is_never_written(tmp_path):
+  run = _run(tmp_path)
+  with pytest.raises(ValueError):
+    run.log({"step": 1, "train/loss": float("nan")})
+
+
+def test_a_broken_file_is_named(tmp_path):
+  _run(tmp_path)
+  (tmp_path / "config.json").write_text("{")
+  with pytest.raises(errors.ConfigError, match=r"config\.json"):
+    runs.read(tmp_path)
+
+
+def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(errors.ConfigError, match="--workdir"):
+    _run(tmp_path / "file" / "run")
+
+
+def test_status_says_which_code_and_versions(tmp_path):
+  _run(tmp_path)
+  status = json.loads((tmp_path / "status.json").read_text())
+  assert set(status) >= {"commit", "dirty", "versions", "argv", "fingerprint"}
+  assert status["versions"]["jax"]
