@@ -49,17 +49,16 @@ def parse_flags(argv: list[str]) -> list[str]:
     if flags.FLAGS["verbosity"].using_default_value:
       # Orbax and TFDS tell every step of theirs; --verbosity=0 shows them.
       flags.FLAGS.verbosity = logging.WARNING
-    if len(rest) > 1 and not _takes_arguments(rest):
-      raise errors.ConfigError(f"unexpected argument {rest[1]!r}")
-    if "config" in flags.FLAGS and flags.FLAGS["config"].value is None:
-      raise errors.ConfigError(
-        "--config=FILE is missing; try --config=configs/demo.py:mlp/true"
-      )
+    if "config" in flags.FLAGS:
+      _check_config(rest)
     return rest
-  except (flags.Error, errors.ConfigError) as error:
+  except flags.Error as error:
+    # Of a traceback in the message only the last line is for people.
+    message = str(error).strip()
+    first, last = message.splitlines()[0], message.splitlines()[-1]
+    _fail(message if first == last else f"{first} {last}")
+  except errors.ConfigError as error:
     _fail(str(error))
-  except FileNotFoundError as error:
-    _fail(f"--config: there is no file {error.filename!r}")
   except (
     AttributeError,
     KeyError,
@@ -69,8 +68,21 @@ def parse_flags(argv: list[str]) -> list[str]:
   ) as error:
     # ml_collections raises these for an unknown field or a value of the wrong
     # type; a bug in a config file ends here, too.
-    _fail(f"--config: {error.args[0] if error.args else error}")
+    lines = str(error.args[0] if error.args else error).splitlines()
+    _fail(f"--config: {'; '.join(lines)}")
   raise AssertionError("not reached")
+
+
+def _check_config(rest: list[str]) -> None:
+  if flags.FLAGS["config"].value is None:
+    raise errors.ConfigError(
+      "--config=FILE is missing; try --config=configs/demo.py"
+    )
+  path = config_flags.get_config_filename(flags.FLAGS["config"])
+  if not os.path.exists(path.partition(":")[0]):
+    raise errors.ConfigError(f"--config={path}: there is no such file")
+  if len(rest) > 1:
+    raise errors.ConfigError(f"unexpected argument {rest[1]!r}")
 
 
 def config_name() -> tuple[str, str]:
@@ -125,10 +137,6 @@ def exit_code(body: Callable[[], None]) -> int:
     print(f"rethink: {error}", file=sys.stderr, flush=True)
     return error.exit_code
   return 0
-
-
-def _takes_arguments(rest: list[str]) -> bool:
-  return "folder" in flags.FLAGS and len(rest) == 2
 
 
 def _fail(message: str) -> None:

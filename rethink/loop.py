@@ -1,7 +1,6 @@
 """The training loop: chunks of steps, evaluation, saving, stopping."""
 
 import math
-import os
 import time
 
 import jax
@@ -14,7 +13,7 @@ from rethink import (
   errors,
   evaluate,
   metrics,
-  models,
+  recipes,
   runs,
   schedules,
   settings,
@@ -53,46 +52,21 @@ class Trainer:
     run.check_data(
       {"name": loaded.info.name, "fingerprint": loaded.info.fingerprint}
     )
-    mesh = jax.make_mesh(
-      (jax.device_count(),),
-      ("data",),
-      # The default, Explicit, is refused by optax's integer cross-entropy.
-      axis_types=(jax.sharding.AxisType.Auto,),
-    )
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    spread = jax.sharding.NamedSharding(
-      mesh, jax.sharding.PartitionSpec("data")
-    )
+    everywhere, spread = resident.shardings()
     self.train_data = resident.put(loaded.train, everywhere)
     self.test_data = resident.put(loaded.test, everywhere)
 
     self.steps_per_epoch = math.ceil(len(loaded.train.id) / config.batch_size)
     self.num_steps = self.steps_per_epoch * config.num_epochs
-    overrides = {}
-    for regularizer in run_settings.regularizers:
-      overrides.update(regularizer().model)
-    self.recipe = train.Recipe(
-      model=models.build(
-        run_settings.model, loaded.info.num_classes, overrides
-      ),
-      schedule=run_settings.schedule.static,
-      optimizer=run_settings.optimizer.static,
-      regularizers=tuple(r.static for r in run_settings.regularizers),
-      batch_size=config.batch_size,
-      image_size=config.image_size,
-      dtype=jnp.dtype(config.dtype),
-      sharding=spread,
-    )
-    # Named, so that no setting of the process changes what is drawn.
-    root = jax.random.key(config.seed, impl="threefry2x32")
-    init_key, self.order_key, noise_key = jax.random.split(root, 3)
+    self.recipe = recipes.build(run_settings, loaded.info.num_classes, spread)
+    self.keys = recipes.keys(config.seed)
     length = schedules.Length(
       jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
     )
-    self.inputs = train.numbers(run_settings, length, noise_key)
+    self.inputs = recipes.numbers(run_settings, length, self.keys.noise)
     channels = loaded.info.shape[-1]
     create = train.initializer(self.recipe, channels, everywhere)
-    self.state = create(self.inputs, init_key)
+    self.state = create(self.inputs, self.keys.init)
     self.advance = train.program(self.recipe, channels)
     self.evaluate = evaluate.program(
       self.recipe.model,
@@ -135,9 +109,8 @@ class Trainer:
     """
     if self.step:
       print(f"resuming at step {self.step} of {self.num_steps}", flush=True)
-    name = os.path.join(*self.run.workdir.parts[-2:])
     with console.Progress(
-      name, self.num_steps, self.config.batch_size, self.book.progress
+      self.run.name, self.num_steps, self.config.batch_size, self.book.progress
     ) as self.progress:
       try:
         while not self._at_end():
@@ -170,7 +143,7 @@ class Trainer:
     """Trains to the end of the current epoch."""
     epoch, position = divmod(self.step, self.steps_per_epoch)
     n = len(self.train_data.label)
-    order = resident.epoch_order(self.order_key, jnp.int32(epoch), n)
+    order = resident.epoch_order(self.keys.order, jnp.int32(epoch), n)
     while position < self.steps_per_epoch:
       self._between()
       began = time.monotonic()
@@ -232,7 +205,7 @@ class Trainer:
     if not np.isfinite(train_sums.loss):
       self._diverged(self.step)
     batch = jax.device_get(self.state.sums)
-    rate = train.learning_rate(
+    rate = recipes.learning_rate(
       self.recipe, self.inputs, jnp.int32(self.step - 1)
     )
     before = self.run.rows[-1] if self.run.rows else {"epoch": 0}
@@ -242,8 +215,8 @@ class Trainer:
     return {
       "step": self.step,
       "epoch": epoch,
-      **_means("train", train_sums, "label"),
-      **_means("test", test_sums, "true_label"),
+      **metrics.train_means(train_sums),
+      **metrics.test_means(test_sums),
       "batch/loss": float(batch.loss / batch.count),
       "batch/accuracy": float(batch.correct / batch.count),
       "learning_rate": float(rate),
@@ -264,7 +237,9 @@ class Trainer:
       self.saved_at = time.monotonic()
 
   def _diverged(self, step: int) -> None:
-    rate = float(train.learning_rate(self.recipe, self.inputs, jnp.int32(step)))
+    rate = float(
+      recipes.learning_rate(self.recipe, self.inputs, jnp.int32(step))
+    )
     self.run.update(diverged_step=step, diverged_learning_rate=rate)
     saved = self.saved.saved_step
     raise errors.DivergedError(
@@ -282,22 +257,3 @@ class _StopRequestedError(Exception):
 @jax.jit
 def _all_finite(tree) -> jax.Array:
   return jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
-
-
-def _means(split: str, sums: metrics.Sums, against: str) -> runs.Row:
-  """The metrics of a split; the plain name is against what it is about.
-
-  Training is about fitting `label`, testing about predicting `true_label`.
-  """
-  count = float(sums.count)
-  label = float(sums.loss) / count, float(sums.correct) / count
-  true = float(sums.true_loss) / count, float(sums.true_correct) / count
-  first, second, other = (
-    (label, true, "true") if against == "label" else (true, label, "corrupted")
-  )
-  return {
-    f"{split}/loss": first[0],
-    f"{split}/accuracy": first[1],
-    f"{split}/{other}_loss": second[0],
-    f"{split}/{other}_accuracy": second[1],
-  }

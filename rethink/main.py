@@ -33,10 +33,10 @@ def main(argv: list[str]) -> int:
     stop = entry.catch_signals()
     from rethink import methods, summary  # JAX, after the flags are settled
 
-    methods.execute(
-      _CONFIG.value, workdir, entry.data_dir(_DATA_DIR.value), stop
-    )
-    print(summary.table([("/".join(entry.config_name()), workdir)]))
+    name = "/".join(entry.config_name())
+    data_dir = entry.data_dir(_DATA_DIR.value)
+    methods.execute(_CONFIG.value, workdir, data_dir, stop, name)
+    print(summary.table([(name, workdir)]))
 
   return entry.exit_code(run)
 

@@ -17,7 +17,11 @@ _METHODS = {"train": train}
 
 
 def execute(
-  config, workdir: str, data_dir: str, stop: signals.StopFlag
+  config,
+  workdir: str,
+  data_dir: str,
+  stop: signals.StopFlag,
+  name: str = "",
 ) -> runs.Run:
   """Runs a config in its directory, from wherever it was left.
 
@@ -26,6 +30,7 @@ def execute(
     workdir: the run directory.
     data_dir: where prepared data sets lie.
     stop: asks the run to save and leave.
+    name: of the run, for people; by default the directory's.
 
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
@@ -36,9 +41,9 @@ def execute(
       f" {', '.join(_METHODS)}"
     )
   run_settings = settings.resolve(config)
-  run = runs.Run(workdir, run_settings.outcome, run_settings.bookkeeping)
+  run = runs.Run(workdir, run_settings.outcome, run_settings.bookkeeping, name)
   if run.done:
-    print(f"{workdir} is done already", flush=True)
+    print(f"{run.name} is done already ({workdir})", flush=True)
     return run
   run.start()
   try:

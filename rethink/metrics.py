@@ -61,3 +61,37 @@ def sums(
     *against(true_labels),
     jnp.sum(mask, dtype=jnp.int32),
   )
+
+
+def train_means(split: Sums) -> dict[str, float]:
+  """Training is about fitting: the plain names are against `label`."""
+  label, true = _means(split)
+  return {
+    "train/loss": label[0],
+    "train/accuracy": label[1],
+    "train/true_loss": true[0],
+    "train/true_accuracy": true[1],
+  }
+
+
+def test_means(split: Sums) -> dict[str, float]:
+  """Testing is about predicting: the plain names are against `true_label`.
+
+  `test/corrupted_*` are against test labels corrupted like the training labels,
+  which is what Figure 1c shows.
+  """
+  label, true = _means(split)
+  return {
+    "test/loss": true[0],
+    "test/accuracy": true[1],
+    "test/corrupted_loss": label[0],
+    "test/corrupted_accuracy": label[1],
+  }
+
+
+def _means(split: Sums) -> tuple[tuple[float, float], tuple[float, float]]:
+  count = float(split.count)
+  return (
+    (float(split.loss) / count, float(split.correct) / count),
+    (float(split.true_loss) / count, float(split.true_correct) / count),
+  )

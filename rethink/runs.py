@@ -87,6 +87,7 @@ class Run:
   """A run directory that is being written.
 
   Attributes:
+    name: for people.
     workdir: where it lies.
     rows: the metrics so far, one row per evaluated epoch.
   """
@@ -96,6 +97,7 @@ class Run:
     workdir: str | os.PathLike,
     outcome: Mapping[str, Any],
     bookkeeping: Mapping[str, Any],
+    name: str = "",
   ):
     """Creates the directory, or opens it if it is of the same run.
 
@@ -104,6 +106,7 @@ class Run:
         the directory cannot be written.
     """
     self.workdir = pathlib.Path(workdir).absolute()
+    self.name = name or self.workdir.name
     try:
       self.workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

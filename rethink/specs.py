@@ -144,9 +144,8 @@ def _bind(function, args, kwargs, where):
   given = dict(zip(parameters, args, strict=False))
   for key, value in kwargs.items():
     if key not in parameters or key in given:
-      raise errors.ConfigError(
-        f"{where} does not take {key!r} (again); it takes: {known}"
-      )
+      twice = "gives twice" if key in given else "does not take"
+      raise errors.ConfigError(f"{where} {twice} {key!r}; it takes: {known}")
     given[key] = value
   bound = {}
   for name, parameter in parameters.items():

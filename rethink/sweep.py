@@ -38,14 +38,13 @@ def _sweep() -> None:
   from rethink import methods, summary  # JAX, after the flags are settled
 
   root = pathlib.Path(_RUNS.value) / entry.config_name()[0]
+  data_dir = entry.data_dir(_DATA_DIR.value)
   failed = []
   for name in names:
     config = module.get_config(name)
     entry.apply_overrides(config)
     try:
-      methods.execute(
-        config, str(root / name), entry.data_dir(_DATA_DIR.value), stop
-      )
+      methods.execute(config, str(root / name), data_dir, stop, name)
     except (errors.PreemptedError, errors.DataError):
       raise  # neither gets better with the next run
     except errors.RethinkError as error:

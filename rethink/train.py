@@ -2,15 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 
-from rethink import errors, evaluate, metrics, schedules, settings, specs
+from rethink import errors, evaluate, metrics, recipes
 from rethink.pipeline import resident, views
 
 
@@ -34,72 +33,10 @@ class State(flax.struct.PyTreeNode):
   bad_step: jax.Array
 
 
-class Numbers(NamedTuple):
-  """What a run may vary without compiling again: inputs of the programs.
-
-  Attributes:
-    learning_rate: float32, before the schedule.
-    schedule: float arguments of the schedule.
-    optimizer: float arguments of the optimizer.
-    regularizers: float arguments of each regularizer.
-    length: steps per epoch and in all.
-    key: of augmentation and dropout.
-  """
-
-  learning_rate: jax.Array
-  schedule: dict[str, Any]
-  optimizer: dict[str, Any]
-  regularizers: tuple[dict[str, Any], ...]
-  length: schedules.Length
-  key: jax.Array
-
-
-class Recipe(NamedTuple):
-  """What a program is compiled for; hashable.
-
-  Attributes:
-    model: the network.
-    schedule: without its numbers, as are the next two.
-    optimizer: gradients to direction.
-    regularizers: the active hooks, in order.
-    batch_size: examples per step, over all devices.
-    image_size: pixels that the model sees.
-    dtype: of activations and products; parameters stay float32.
-    sharding: how a batch lies on the devices.
-  """
-
-  model: nn.Module
-  schedule: specs.Static
-  optimizer: specs.Static
-  regularizers: tuple[specs.Static, ...]
-  batch_size: int
-  image_size: int
-  dtype: jnp.dtype
-  sharding: jax.sharding.NamedSharding
-
-
-def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
-  """The inputs of a run's programs."""
-  return Numbers(
-    learning_rate=jnp.float32(run.config.learning_rate),
-    schedule=run.schedule.numbers,
-    optimizer=run.optimizer.numbers,
-    regularizers=tuple(r.numbers for r in run.regularizers),
-    length=length,
-    key=key,
-  )
-
-
-def learning_rate(recipe: Recipe, inputs: Numbers, step) -> jax.Array:
-  """The learning rate of a step."""
-  factor = recipe.schedule(inputs.schedule, step, inputs.length)
-  return inputs.learning_rate * factor
-
-
 @functools.cache
 def initializer(
-  recipe: Recipe, channels: int, sharding: jax.sharding.NamedSharding
-) -> Callable[[Numbers, jax.Array], State]:
+  recipe: recipes.Recipe, channels: int, sharding: jax.sharding.NamedSharding
+) -> Callable[[recipes.Numbers, jax.Array], State]:
   """The compiled `create_state`, its result placed by `sharding`."""
   # Random numbers for each layer compile slowly on CPUs, and run only once: for
   # the small Inception 12 s become 2.
@@ -110,7 +47,7 @@ def initializer(
 
 
 def create_state(
-  recipe: Recipe, channels: int, inputs: Numbers, key: jax.Array
+  recipe: recipes.Recipe, channels: int, inputs: recipes.Numbers, key: jax.Array
 ) -> State:
   """Initializes parameters and optimizer.
 
@@ -139,7 +76,10 @@ def create_state(
 
 
 def train_step(
-  recipe: Recipe, inputs: Numbers, state: State, batch: resident.Resident
+  recipe: recipes.Recipe,
+  inputs: recipes.Numbers,
+  state: State,
+  batch: resident.Resident,
 ) -> State:
   """One step of gradient descent on one batch, every example with weight 1."""
   key = jax.random.fold_in(inputs.key, state.step)
@@ -177,7 +117,7 @@ def train_step(
     return loss, (logits, updated.get("batch_stats", {}))
 
   grads, (logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
-  rate = learning_rate(recipe, inputs, state.step)
+  rate = recipes.learning_rate(recipe, inputs, state.step)
   direction, opt_state = recipe.optimizer(inputs.optimizer).update(
     grads, state.opt_state, state.params
   )
@@ -200,12 +140,12 @@ def train_step(
 
 
 Advance = Callable[
-  [State, resident.Resident, jax.Array, Numbers, int, int], State
+  [State, resident.Resident, jax.Array, recipes.Numbers, int, int], State
 ]
 
 
 @functools.cache
-def program(recipe: Recipe, channels: int) -> Advance:
+def program(recipe: recipes.Recipe, channels: int) -> Advance:
   """The compiled steps [start, stop) of an epoch.
 
   Returns `advance(state, data, order, inputs, start, stop)`, which consumes
@@ -253,7 +193,7 @@ def program(recipe: Recipe, channels: int) -> Advance:
   return advance
 
 
-def drives_from_host(recipe: Recipe, channels: int) -> bool:
+def drives_from_host(recipe: recipes.Recipe, channels: int) -> bool:
   """Whether steps are called one by one instead of looped on the device.
 
   On the CPU backend only, and only for models with convolutions: XLA's CPU

@@ -8,6 +8,8 @@ import numpy as np
 
 from rethink import example
 
+Sharding = jax.sharding.NamedSharding
+
 
 class Resident(NamedTuple):
   """A split, or a batch of it, on the device; ids stay on the host.
@@ -23,7 +25,23 @@ class Resident(NamedTuple):
   true_label: jax.Array
 
 
-def put(examples: example.Example, sharding: jax.sharding.Sharding) -> Resident:
+def shardings() -> tuple[
+  jax.sharding.NamedSharding, jax.sharding.NamedSharding
+]:
+  """How arrays lie on all devices: (a copy on each, rows spread over them)."""
+  mesh = jax.make_mesh(
+    (jax.device_count(),),
+    ("data",),
+    # The default, Explicit, is refused by optax's integer cross-entropy.
+    axis_types=(jax.sharding.AxisType.Auto,),
+  )
+  return (
+    Sharding(mesh, jax.sharding.PartitionSpec()),
+    Sharding(mesh, jax.sharding.PartitionSpec("data")),
+  )
+
+
+def put(examples: example.Example, sharding: Sharding) -> Resident:
   """Copies a split to the device or devices of `sharding`."""
   fields = (examples.image, examples.label, examples.true_label)
   return Resident(
@@ -37,9 +55,7 @@ def epoch_order(key: jax.Array, epoch: jax.Array, n: int) -> jax.Array:
   return jax.random.permutation(jax.random.fold_in(key, epoch), n)
 
 
-def gather(
-  data: Resident, index: jax.Array, sharding: jax.sharding.NamedSharding
-) -> Resident:
+def gather(data: Resident, index: jax.Array, sharding: Sharding) -> Resident:
   """The examples at int32[batch] positions, spread over the devices.
 
   A batch that the devices do not divide is computed on each of them alike.

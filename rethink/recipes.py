@@ -1,0 +1,121 @@
+"""What a run's programs are compiled for, and what they take as inputs.
+
+Two runs with equal recipes share their programs: numbers, seeds and data are
+inputs.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rethink import models, schedules, settings, specs
+
+
+class Recipe(NamedTuple):
+  """What a program is compiled for; hashable.
+
+  Attributes:
+    model: the network.
+    schedule: without its numbers, as are the next two.
+    optimizer: gradients to direction.
+    regularizers: the active hooks, in order.
+    batch_size: examples per step, over all devices.
+    image_size: pixels that the model sees.
+    dtype: of activations and products; parameters stay float32.
+    sharding: how a batch lies on the devices.
+  """
+
+  model: nn.Module
+  schedule: specs.Static
+  optimizer: specs.Static
+  regularizers: tuple[specs.Static, ...]
+  batch_size: int
+  image_size: int
+  dtype: jnp.dtype
+  sharding: jax.sharding.NamedSharding
+
+
+class Numbers(NamedTuple):
+  """What a run may vary without compiling again: inputs of the programs.
+
+  Attributes:
+    learning_rate: float32, before the schedule.
+    schedule: float arguments of the schedule.
+    optimizer: float arguments of the optimizer.
+    regularizers: float arguments of each regularizer.
+    length: steps per epoch and in all.
+    key: of augmentation and dropout.
+  """
+
+  learning_rate: jax.Array
+  schedule: dict[str, Any]
+  optimizer: dict[str, Any]
+  regularizers: tuple[dict[str, Any], ...]
+  length: schedules.Length
+  key: jax.Array
+
+
+class Keys(NamedTuple):
+  """What `config.seed` draws.
+
+  Attributes:
+    init: parameters.
+    order: of the examples, folded with the epoch.
+    noise: augmentation and dropout, folded with the step.
+  """
+
+  init: jax.Array
+  order: jax.Array
+  noise: jax.Array
+
+
+def keys(seed: int) -> Keys:
+  """The keys of a run."""
+  # Named, so that no setting of the process changes what is drawn.
+  root = jax.random.key(seed, impl="threefry2x32")
+  return Keys(*jax.random.split(root, 3))
+
+
+def build(
+  run: settings.Settings,
+  num_classes: int,
+  sharding: jax.sharding.NamedSharding,
+) -> Recipe:
+  """What a run's programs are compiled for.
+
+  Raises:
+    ConfigError: if the model does not take what a regularizer sets.
+  """
+  overrides: dict[str, Any] = {}
+  for regularizer in run.regularizers:
+    overrides.update(regularizer().model)
+  return Recipe(
+    model=models.build(run.model, num_classes, overrides),
+    schedule=run.schedule.static,
+    optimizer=run.optimizer.static,
+    regularizers=tuple(r.static for r in run.regularizers),
+    batch_size=run.config.batch_size,
+    image_size=run.config.image_size,
+    dtype=jnp.dtype(run.config.dtype),
+    sharding=sharding,
+  )
+
+
+def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
+  """The inputs of a run's programs."""
+  return Numbers(
+    learning_rate=jnp.float32(run.config.learning_rate),
+    schedule=run.schedule.numbers,
+    optimizer=run.optimizer.numbers,
+    regularizers=tuple(r.numbers for r in run.regularizers),
+    length=length,
+    key=key,
+  )
+
+
+def learning_rate(recipe: Recipe, inputs: Numbers, step) -> jax.Array:
+  """The learning rate of a step."""
+  factor = recipe.schedule(inputs.schedule, step, inputs.length)
+  return inputs.learning_rate * factor
