@@ -59,17 +59,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     _fail(message if first == last else f"{first} {last}")
   except errors.ConfigError as error:
     _fail(str(error))
-  except (
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-    SyntaxError,
-  ) as error:
-    # ml_collections raises these for an unknown field or a value of the wrong
-    # type; a bug in a config file ends here, too.
-    lines = str(error.args[0] if error.args else error).splitlines()
-    _fail(f"--config: {'; '.join(lines)}")
+  except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as e:
+    # ml_collections raises these, one in the other, for an unknown field or a
+    # value of the wrong type; a bug in a config file ends here, too.
+    error: object = e
+    while isinstance(error, BaseException) and error.args:
+      error = error.args[0]
+    _fail(f"--config: {'. '.join(str(error).splitlines())}")
   raise AssertionError("not reached")
 
 

@@ -237,9 +237,8 @@ class Trainer:
       self.saved_at = time.monotonic()
 
   def _diverged(self, step: int) -> None:
-    rate = float(
-      recipes.learning_rate(self.recipe, self.inputs, jnp.int32(step))
-    )
+    at = jnp.int32(step)
+    rate = float(recipes.learning_rate(self.recipe, self.inputs, at))
     self.run.update(diverged_step=step, diverged_learning_rate=rate)
     saved = self.saved.saved_step
     raise errors.DivergedError(

@@ -115,7 +115,10 @@ class Run:
       ) from None
     record = read(self.workdir)
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
-    changed = record.config and differences(record.config["outcome"], outcome)
+    # Without a saved state there is nothing to lose: a run that was refused or
+    # killed early does not hold its directory against a corrected config.
+    held = any((self.workdir / "checkpoints").glob("[0-9]*"))
+    changed = held and differences(record.config["outcome"], outcome)
     if changed:
       raise errors.ConfigError(
         f"{self.workdir} holds a run of another config:\n  "
@@ -127,7 +130,7 @@ class Run:
       "fingerprint": fingerprint(outcome),
       "outcome": outcome,
       "bookkeeping": json.loads(json.dumps(bookkeeping)),
-      "data": record.config.get("data", {}),
+      "data": record.config["data"] if held else {},
     }
     self._status = record.status
     self._seconds_before = record.status.get("seconds", 0.0)

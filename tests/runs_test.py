@@ -49,8 +49,13 @@ def test_cut_forgets_the_rows_past_a_step(tmp_path):
   assert [row["step"] for row in runs.read(tmp_path).rows] == [5, 10]
 
 
+def _save_something(path):
+  (path / "checkpoints" / "10").mkdir(parents=True)
+
+
 def test_another_config_is_refused_field_by_field(tmp_path):
   _run(tmp_path, seed=1, batch_size=128)
+  _save_something(tmp_path)
   with pytest.raises(errors.ConfigError) as caught:
     _run(tmp_path, seed=2, batch_size=128)
   assert "seed: 1 -> 2" in str(caught.value)
@@ -58,8 +63,15 @@ def test_another_config_is_refused_field_by_field(tmp_path):
   assert runs.read(tmp_path).config["outcome"]["seed"] == 1
 
 
+def test_a_run_without_a_saved_state_takes_another_config(tmp_path):
+  _run(tmp_path, seed=1)
+  _run(tmp_path, seed=2)
+  assert runs.read(tmp_path).config["outcome"]["seed"] == 2
+
+
 def test_bookkeeping_may_change(tmp_path):
   _run(tmp_path)
+  _save_something(tmp_path)
   run = runs.Run(tmp_path, {"model": "mlp()"}, {"progress": False})
   run.start()
   assert runs.read(tmp_path).config["bookkeeping"] == {"progress": False}
@@ -67,6 +79,7 @@ def test_bookkeeping_may_change(tmp_path):
 
 def test_other_data_are_refused(tmp_path):
   _run(tmp_path).check_data({"name": "digits", "fingerprint": "a"})
+  _save_something(tmp_path)
   _run(tmp_path).check_data({"name": "digits", "fingerprint": "a"})
   with pytest.raises(errors.ConfigError, match="fingerprint: 'a' -> 'b'"):
     _run(tmp_path).check_data({"name": "digits", "fingerprint": "b"})
