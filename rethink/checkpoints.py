@@ -1,15 +1,18 @@
 """Orbax behind one small class: the newest states, and apart the best.
 
 Saves are asynchronous; an error in the background is raised by the next call,
-at the latest by `close`.
+at the latest by `close`, as a RethinkError.
 """
 
+import contextlib
 import os
 import pathlib
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+
+from rethink import errors
 
 
 class Checkpoints:
@@ -26,9 +29,9 @@ class Checkpoints:
       workdir: of the run.
       keep: how many of the newest states stay.
     """
-    root = pathlib.Path(workdir).absolute()
-    self._newest = _manager(root / "checkpoints", keep)
-    self._best = _manager(root / "best", 1)
+    self._root = pathlib.Path(workdir).absolute()
+    self._newest = _manager(self._root / "checkpoints", keep)
+    self._best = _manager(self._root / "best", 1)
     self.saved_step: int | None = self._newest.latest_step()
 
   @property
@@ -53,24 +56,39 @@ class Checkpoints:
   def save(self, step: int, state: Any) -> None:
     """Saves a state as the newest, unless this step is saved already."""
     if step != self.saved_step:
-      self._newest.save(step, args=ocp.args.StandardSave(_copy(state)))
+      with _naming(self._root):
+        self._newest.save(step, args=ocp.args.StandardSave(_copy(state)))
       self.saved_step = step
 
   def save_best(self, step: int, state: Any) -> None:
     """Saves a state as the best, in place of an earlier best."""
     if step != self.best_step:
-      self._best.save(step, args=ocp.args.StandardSave(_copy(state)))
+      with _naming(self._root):
+        self._best.save(step, args=ocp.args.StandardSave(_copy(state)))
 
   def check(self) -> None:
     """Raises what went wrong in the background since the last call."""
-    self._newest.check_for_errors()
-    self._best.check_for_errors()
+    with _naming(self._root):
+      self._newest.check_for_errors()
+      self._best.check_for_errors()
 
   def close(self) -> None:
     """Waits until everything is on disk; raises what went wrong."""
-    for manager in (self._newest, self._best):
-      manager.wait_until_finished()
-      manager.close()
+    with _naming(self._root):
+      for manager in (self._newest, self._best):
+        manager.wait_until_finished()
+        manager.close()
+
+
+@contextlib.contextmanager
+def _naming(root: pathlib.Path):
+  try:
+    yield
+  except Exception as error:  # of any layer between Orbax and the disk
+    raise errors.RethinkError(
+      f"a checkpoint could not be saved in {root}: {error}; make room and run"
+      " the same command again"
+    ) from error
 
 
 def _copy(state: Any) -> Any:

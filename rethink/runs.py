@@ -117,7 +117,8 @@ class Run:
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
     # Without a saved state there is nothing to lose: a run that was refused or
     # killed early does not hold its directory against a corrected config.
-    held = any((self.workdir / "checkpoints").glob("[0-9]*"))
+    saved = (self.workdir / "checkpoints").glob("*")
+    held = any(step.name.isdigit() for step in saved)
     changed = held and differences(record.config["outcome"], outcome)
     if changed:
       raise errors.ConfigError(

@@ -1,0 +1,104 @@
+"""Every config and every named run loads, locks and traces."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from rethink import errors, example, recipes, schedules, settings, train
+from rethink.pipeline import resident
+from tests.conftest import ROOT, random_info
+
+MODULES = {
+  path.stem: importlib.import_module(f"configs.{path.stem}")
+  for path in sorted((ROOT / "configs").glob("[a-z]*.py"))
+}
+# Shape and classes of the data sets that the configs name.
+DATA = {"digits": (8, 8, 1), "cifar10": (32, 32, 3)}
+
+
+def _runs(module):
+  return getattr(module, "RUNS", {"": None})
+
+
+def _load(module, run):
+  config = module.get_config(run) if run else module.get_config()
+  config.lock()
+  return config
+
+
+def _info(config) -> example.DatasetInfo:
+  return random_info(DATA[config.dataset])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_run_loads_locks_and_resolves(name):
+  module = MODULES[name]
+  fingerprints = {}
+  for run in _runs(module):
+    config = _load(module, run)
+    with pytest.raises(AttributeError):
+      config.no_such_field = 1
+    outcome = str(settings.resolve(config).outcome)
+    assert outcome not in fingerprints, f"{run} = {fingerprints[outcome]}"
+    fingerprints[outcome] = run
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_run_traces(name, sharding):
+  module = MODULES[name]
+  traced = set()
+  for run in _runs(module):
+    config = _load(module, run)
+    resolved = settings.resolve(config)
+    shape = DATA[config.dataset]
+    recipe = recipes.build(resolved, 10, sharding(1))
+    if recipe in traced:  # runs that share a program
+      continue
+    traced.add(recipe)
+    length = schedules.Length(jnp.int32(4), jnp.int32(8))
+    keys = recipes.keys(config.seed)
+    inputs = recipes.numbers(resolved, length, keys.noise)
+    n = config.batch_size
+    batch = resident.Resident(
+      jax.ShapeDtypeStruct((n, *shape), jnp.uint8),
+      jax.ShapeDtypeStruct((n,), jnp.int32),
+      jax.ShapeDtypeStruct((n,), jnp.int32),
+    )
+
+    def one_step(batch, recipe=recipe, inputs=inputs, key=keys.init):
+      state = train.create_state(recipe, batch.image.shape[-1], inputs, key)
+      return state, train.train_step(recipe, inputs, state, batch)
+
+    before, after = jax.eval_shape(one_step, batch)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(
+      lambda x: (x.shape, x.dtype), after
+    ), run
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_configs_are_deltas_of_the_base(name):
+  base = MODULES["base"].get_config()
+  config = MODULES[name].get_config()
+  assert set(config) == set(base)
+  assert set(config.bookkeeping) == set(base.bookkeeping)
+
+
+def test_table_1_has_the_rows_of_the_paper():
+  runs = MODULES["table1_cifar10"].RUNS
+  paper = [
+    *(f"{m}/true/{r}" for m in ("inception", "alexnet")
+      for r in ("crop+wd", "crop", "wd", "none")),
+    *(f"{m}/true/{r}" for m in ("inception_no_bn", "mlp_3x512", "mlp_1x512")
+      for r in ("wd", "none")),
+    *(f"{m}/random/none" for m in ("inception", "inception_no_bn", "alexnet",
+                                   "mlp_3x512", "mlp_1x512")),
+  ]  # fmt: skip
+  assert len(paper) == 19
+  assert {f"{row}/seed0" for row in paper} <= set(runs)
+
+
+def test_an_unknown_run_names_those_that_exist():
+  with pytest.raises(errors.ConfigError, match="mlp_1x512/random_labels"):
+    MODULES["demo"].get_config("mlp/nothing")

@@ -1,0 +1,258 @@
+"""The loop as a whole: resuming, stopping, diverging change no bit."""
+
+import json
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from rethink import checkpoints, errors, loop, methods, runs, settings
+
+
+class SmallConvNet(nn.Module):
+  """A user's own model, in a module of their own."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    x = nn.Conv(4, (3, 3), strides=2, use_bias=False)(images)
+    x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    x = nn.relu(x).reshape(len(x), -1)
+    return nn.Dense(self.num_classes)(x)
+
+
+class StopAfter:
+  """A stop flag that is set at the n-th look."""
+
+  def __init__(self, looks: float = float("inf")):
+    self.looks = looks
+
+  @property
+  def name(self):
+    self.looks -= 1
+    return "SIGTERM" if self.looks < 0 else None
+
+
+def _execute(config, workdir, data_dir, stop=None):
+  return methods.execute(config, str(workdir), data_dir, stop or StopAfter())
+
+
+def end(workdir):
+  """What two equal runs have in common: final state, and rows but for times."""
+  state = checkpoints.Checkpoints(workdir, 2)
+  arrays = state._newest.restore(state.saved_step)
+  state.close()
+  rows = [
+    {k: v for k, v in row.items() if not k.startswith("time/")}
+    for row in runs.read(workdir).rows
+  ]
+  leaves = jax.tree_util.tree_leaves_with_path(arrays)
+  return rows, {str(k): np.asarray(v).tobytes() for k, v in leaves}
+
+
+@pytest.fixture
+def noisy(config):
+  """A config that draws from every stream: labels, order, crop, dropout."""
+  with config.unlocked():
+    config.image_size = 6
+    config.corruptions = ("partially_corrupted_labels(0.3)",)
+    config.regularizers = ("random_crop()", "dropout(0.2)", "weight_decay()")
+    config.bookkeeping.chunk_seconds = 1e-9  # one step a chunk
+  return config
+
+
+def test_a_run_leaves_config_status_and_rows(config, tmp_path, data_dir):
+  _execute(config, tmp_path, data_dir)
+  record = runs.read(tmp_path)
+  assert record.status["state"] == "done"
+  assert record.status["parameters"] == 8 * 8 * 32 + 32 + 32 * 10 + 10
+  assert record.status["data"] == {"train": 320, "test": 297}
+  assert [row["epoch"] for row in record.rows] == [1, 2, 3]
+  assert [row["step"] for row in record.rows] == [7, 14, 21]
+  assert record.rows[-1]["train/loss"] < record.rows[0]["train/loss"]
+  assert record.config["outcome"]["optimizer"] == (
+    "sgd(momentum=0.9, nesterov=False)"
+  )
+
+
+def test_chunk_length_changes_no_bit(noisy, tmp_path, data_dir):
+  _execute(noisy, tmp_path / "short", data_dir)
+  noisy.bookkeeping.chunk_seconds = 100.0
+  _execute(noisy, tmp_path / "long", data_dir)
+  assert end(tmp_path / "short") == end(tmp_path / "long")
+
+
+def test_a_convolutional_model_has_no_chunk_dependence(
+  config, tmp_path, data_dir
+):
+  config.model = "tests.loop_test:SmallConvNet()"
+  for seconds in (1e-9, 100.0):
+    config.bookkeeping.chunk_seconds = seconds
+    _execute(config, tmp_path / str(seconds), data_dir)
+  assert end(tmp_path / "1e-09") == end(tmp_path / "100.0")
+
+
+def test_stopping_anywhere_and_resuming_changes_no_bit(
+  noisy, tmp_path, data_dir
+):
+  _execute(noisy, tmp_path / "whole", data_dir)
+  whole = end(tmp_path / "whole")
+  # 21 steps and 3 x 2 evaluation chunks are at least 27 looks at the flag.
+  for looks in range(0, 27, 4):
+    workdir = tmp_path / str(looks)
+    with pytest.raises(errors.PreemptedError, match="run the same command"):
+      _execute(noisy, workdir, data_dir, StopAfter(looks))
+    assert runs.read(workdir).status["state"] == "preempted"
+    _execute(noisy, workdir, data_dir)
+    assert end(workdir) == whole, looks
+
+
+def test_a_run_stopped_at_every_step_ends_equal(noisy, tmp_path, data_dir):
+  _execute(noisy, tmp_path / "whole", data_dir)
+  workdir = tmp_path / "pieces"
+  for _ in range(60):
+    try:
+      _execute(noisy, workdir, data_dir, StopAfter(3))
+      break
+    except errors.PreemptedError:
+      pass
+  assert runs.read(workdir).status["state"] == "done"
+  assert end(workdir) == end(tmp_path / "whole")
+
+
+def test_rows_past_the_saved_state_are_made_again(noisy, tmp_path, data_dir):
+  _execute(noisy, tmp_path / "whole", data_dir)
+  workdir = tmp_path / "killed"
+  with pytest.raises(errors.PreemptedError):
+    _execute(noisy, workdir, data_dir, StopAfter(12))
+  kept = runs.read(workdir).rows
+  with open(workdir / "metrics.jsonl", "a") as f:
+    f.write(json.dumps({**kept[-1], "step": 14, "train/loss": 99.0}) + "\n")
+    f.write('{"step": 21, "tra')
+  _execute(noisy, workdir, data_dir)
+  assert end(workdir) == end(tmp_path / "whole")
+
+
+def test_a_stop_before_the_first_step_saves_nothing(config, tmp_path, data_dir):
+  with pytest.raises(errors.PreemptedError):
+    _execute(config, tmp_path, data_dir, StopAfter(0))
+  assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_done_run_is_not_run_again(config, tmp_path, data_dir, capsys):
+  _execute(config, tmp_path, data_dir)
+  before = (tmp_path / "status.json").read_text()
+  _execute(config, tmp_path, data_dir)
+  assert "is done already" in capsys.readouterr().out
+  assert (tmp_path / "status.json").read_text() == before
+
+
+def test_a_run_stops_early_by_its_rule_and_stays_stopped(
+  config, tmp_path, data_dir
+):
+  config.num_epochs = 50
+  config.stop_at_train_loss = 0.5
+  _execute(config, tmp_path, data_dir)
+  rows = runs.read(tmp_path).rows
+  assert rows[-1]["train/loss"] <= 0.5 < rows[-2]["train/loss"]
+  assert len(rows) < 50
+  (tmp_path / "status.json").unlink()  # as if killed before the last line
+  _execute(config, tmp_path, data_dir)
+  assert runs.read(tmp_path).rows == rows
+
+
+def test_a_loss_that_is_not_finite_is_never_saved(config, tmp_path, data_dir):
+  config.learning_rate = 1e30
+  with pytest.raises(errors.DivergedError, match=r"step \d+ .*rate 1e\+30"):
+    _execute(config, tmp_path, data_dir)
+  assert runs.read(tmp_path).status["state"] == "diverged"
+  assert runs.read(tmp_path).status["diverged_learning_rate"] > 1e29
+  for folder in ("checkpoints", "best"):
+    assert not list((tmp_path / folder).iterdir())
+
+
+def test_a_state_that_will_diverge_is_not_saved_either(
+  config, tmp_path, data_dir, monkeypatch
+):
+  trainers = []
+  monkeypatch.setattr(
+    loop.Trainer, "_epoch", lambda self: trainers.append(self) or _poison(self)
+  )
+  with pytest.raises(errors.DivergedError):
+    _execute(config, tmp_path, data_dir)
+  assert trainers
+  assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def _poison(trainer):
+  # Parameters that a step has just made infinite; the loss was still finite.
+  params = jax.tree.map(lambda x: x * np.inf, trainer.state.params)
+  trainer.state = trainer.state.replace(params=params)
+  trainer.step = 5
+  trainer._save()
+
+
+def test_another_config_is_refused_and_nothing_lost(noisy, tmp_path, data_dir):
+  with pytest.raises(errors.PreemptedError):
+    _execute(noisy, tmp_path, data_dir, StopAfter(12))
+  rows = runs.read(tmp_path).rows
+  noisy.batch_size = 64
+  with pytest.raises(errors.ConfigError, match="batch_size: 50 -> 64"):
+    _execute(noisy, tmp_path, data_dir)
+  assert runs.read(tmp_path).rows == rows
+  noisy.batch_size = 50
+  noisy.bookkeeping.checkpoint_every_seconds = 1e-9
+  _execute(noisy, tmp_path, data_dir)
+
+
+def test_the_newest_state_is_kept_beside_the_best(config, tmp_path, data_dir):
+  config.num_epochs = 6
+  config.bookkeeping.checkpoint_every_epochs = 1
+  config.bookkeeping.best_metric = "train/loss"  # falls: the first is "best"
+  _execute(config, tmp_path, data_dir)
+  newest = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+  assert newest == [35, 42]
+  assert [p.name for p in (tmp_path / "best").iterdir()] == ["7"]
+
+
+def test_evaluation_may_be_rarer_than_epochs(config, tmp_path, data_dir):
+  config.num_epochs = 5
+  config.eval_every_epochs = 2
+  _execute(config, tmp_path, data_dir)
+  assert [row["epoch"] for row in runs.read(tmp_path).rows] == [2, 4, 5]
+
+
+def test_runs_of_one_architecture_share_their_programs(
+  config, tmp_path, data_dir
+):
+  from rethink import evaluate, train
+
+  _execute(config, tmp_path / "a", data_dir)
+  before = train.program.cache_info(), evaluate.program.cache_info()
+  config.learning_rate = 0.01
+  config.seed = 5
+  config.corruptions = ("random_labels()",)
+  config.schedule = "exponential(0.5)"
+  config.num_epochs = 2
+  _execute(config, tmp_path / "b", data_dir)
+  after = train.program.cache_info(), evaluate.program.cache_info()
+  assert [a.misses for a in after] == [b.misses for b in before]
+
+
+def test_settings_name_the_field_that_is_wrong(config):
+  for field, value in {
+    "batch_size": 0,
+    "num_epochs": -1,
+    "data_seed": -1,
+    "dtype": "float16",
+    "model": "no_such_model()",
+    "regularizers": ("no_such_regularizer()",),
+    "corruptions": "random_labels()",
+  }.items():
+    wrong = config.copy_and_resolve_references()
+    with wrong.ignore_type():
+      wrong[field] = value
+    with pytest.raises(errors.ConfigError, match=f"config.{field}"):
+      settings.resolve(wrong)
