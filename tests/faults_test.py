@@ -1,0 +1,172 @@
+"""Real processes, really killed: the same command ends in the same bits."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rethink import runs
+from tests.conftest import ROOT, clean_environment, python
+from tests.loop_test import end
+
+# Crop, dropout and batches draw from every stream; saves fall inside epochs.
+_ARGS = (
+  "--config=configs/base.py",
+  "--config.train_examples=500",
+  "--config.model=mlp(widths=(64, 64), dropout_rate=0.1)",
+  "--config.image_size=7",
+  "--config.batch_size=48",
+  "--config.corruptions=('partially_corrupted_labels(0.5)',)",
+  "--config.regularizers=('random_crop()', 'weight_decay()')",
+  "--config.bookkeeping.chunk_seconds=0.02",
+  "--config.bookkeeping.checkpoint_every_seconds=0.1",
+  "--config.bookkeeping.tensorboard=False",
+)
+
+
+def _start(workdir, data_dir, epochs: int, **env: str) -> subprocess.Popen:
+  return subprocess.Popen(
+    [
+      sys.executable,
+      "-m",
+      "rethink.main",
+      *_ARGS,
+      f"--workdir={workdir}",
+      f"--data_dir={data_dir}",
+      f"--config.num_epochs={epochs}",
+    ],
+    cwd=ROOT,
+    env={**clean_environment(), **env},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def _finish(process: subprocess.Popen) -> str:
+  text, _ = process.communicate(timeout=300)
+  assert process.returncode == 0, text
+  return text
+
+
+def _rows(workdir) -> int:
+  path = workdir / "metrics.jsonl"
+  return path.read_text().count("\n") if path.exists() else 0
+
+
+def _kill_after(process, workdir, more_rows: int, seconds: float) -> None:
+  """SIGKILL some seconds after the run has logged this many rows more."""
+  wanted = _rows(workdir) + more_rows
+  limit = time.monotonic() + 120
+  while _rows(workdir) < wanted and process.poll() is None:
+    assert time.monotonic() < limit, "the run does not get on"
+    time.sleep(0.005)
+  time.sleep(seconds)
+  process.kill()
+  process.communicate()
+
+
+def _kill_rounds(tmp_path, data_dir, epochs, rounds: int, early: int) -> int:
+  """Kills a run again and again; returns how often a state was resumed."""
+  draw = random.Random(0)
+  whole = tmp_path / "whole"
+  _finish(_start(whole, data_dir, epochs))
+  broken = tmp_path / "broken"
+  for i in range(rounds):
+    process = _start(broken, data_dir, epochs)
+    if i < early:  # in imports, data start-up, compilation
+      _kill_after(process, broken, 0, draw.uniform(0, 6))
+    else:
+      _kill_after(process, broken, draw.randint(1, 8), draw.uniform(0, 0.2))
+    assert process.returncode == -signal.SIGKILL, "done before it was killed"
+  text = _finish(_start(broken, data_dir, epochs))
+  assert runs.read(broken).status["state"] == "done"
+  assert end(broken) == end(whole)
+  return text.count("resuming at step")
+
+
+def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, data_dir):
+  assert _kill_rounds(tmp_path, data_dir, epochs=80, rounds=3, early=0) == 1
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_in_the_same_bits(tmp_path, data_dir):
+  assert _kill_rounds(tmp_path, data_dir, epochs=400, rounds=20, early=5) == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_saves_exits_75_and_the_same_command_goes_on(
+  tmp_path, data_dir, name
+):
+  process = _start(tmp_path, data_dir, epochs=1000)
+  while _rows(tmp_path) < 3 and process.poll() is None:
+    time.sleep(0.01)
+  process.send_signal(getattr(signal, name))
+  time.sleep(0.02)
+  process.send_signal(getattr(signal, name))  # a second one changes nothing
+  text, _ = process.communicate(timeout=60)
+  assert process.returncode == 75, text
+  assert "run the same command again" in text
+  status = runs.read(tmp_path).status
+  assert status["state"] == "preempted"
+  saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+  assert f"saved step {saved} of" in text
+
+
+def test_a_disk_that_fills_up_reaches_the_exit_code(tmp_path, data_dir):
+  # No file may grow past 100 kB: metrics and status fit, a state does not.
+  code = (
+    "import resource, runpy, sys;"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+    "sys.argv = ['main', *sys.argv[1:]];"
+    "runpy.run_module('rethink.main', run_name='__main__')"
+  )
+  done = python(
+    "-c",
+    code,
+    "--config=configs/base.py",
+    "--config.num_epochs=3",
+    "--config.bookkeeping.tensorboard=False",
+    f"--workdir={tmp_path}",
+    f"--data_dir={data_dir}",
+  )
+  assert done.returncode == 1, done.stderr
+  assert "a checkpoint could not be saved" in done.stderr
+  assert done.stderr.strip().endswith(
+    "make room and run the same command again"
+  )
+  assert runs.read(tmp_path).status["state"] == "failed"
+
+
+def test_the_number_of_devices_changes_rounding_only(tmp_path, data_dir):
+  def run(count):
+    workdir = tmp_path / str(count)
+    flag = f"--xla_force_host_platform_device_count={count}"
+    _finish(_start(workdir, data_dir, 4, XLA_FLAGS=flag))
+    record = runs.read(workdir)
+    assert record.status["devices"] == count
+    return record.rows
+
+  one = run(1)
+  for devices in (2, 8):
+    many = run(devices)
+    assert [r["step"] for r in one] == [r["step"] for r in many]
+    for a, b in zip(one, many, strict=True):
+      for key in ("train/loss", "test/loss", "batch/loss"):
+        assert a[key] == pytest.approx(b[key], rel=1e-4), key
+
+
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path, data_dir):
+  process = _start(
+    tmp_path,
+    data_dir,
+    epochs=60,
+    XLA_FLAGS="--xla_force_host_platform_device_count=4",
+  )
+  _kill_after(process, tmp_path, 5, 0.3)
+  text = _finish(_start(tmp_path, data_dir, epochs=60))
+  assert "resuming at step" in text
+  assert runs.read(tmp_path).status["devices"] == 1
