@@ -20,6 +20,7 @@ _DETERMINISTIC = flags.DEFINE_bool(
   False,
   "Bit-equal results on a GPU, at a price in speed; a CPU always has them.",
 )
+flags.adopt_module_key_flags(entry)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:

@@ -19,6 +19,7 @@ _CONFIG = entry.define_config()
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
 _ONLY = flags.DEFINE_string("only", "*", "Pattern of run names, as in a shell.")
 _DATA_DIR = entry.define_data_dir()
+flags.adopt_module_key_flags(entry)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:

@@ -19,6 +19,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
 _NPZ = flags.DEFINE_string(
   "npz", None, "Arrays x_train, y_train, x_test, y_test."
 )
+flags.adopt_module_key_flags(entry)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
