@@ -6,8 +6,8 @@ No TensorFlow and no network: of the formats of TFDS, only ArrayRecord (which
 
 import concurrent.futures
 import hashlib
-import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -31,12 +31,6 @@ class Dataset(NamedTuple):
   info: example.DatasetInfo
   splits: Mapping[str, example.Example]
   names: Mapping[str, np.ndarray]
-
-
-def default_data_dir() -> str:
-  """Where TFDS users expect data: $TFDS_DATA_DIR or ~/tensorflow_datasets."""
-  fallback = os.path.join("~", "tensorflow_datasets")
-  return os.path.expanduser(os.environ.get("TFDS_DATA_DIR", fallback))
 
 
 def load(name: str, data_dir: str) -> Dataset:
@@ -69,6 +63,11 @@ def load(name: str, data_dir: str) -> Dataset:
         splits[split], names[split] = _examples(
           rows, split, image_key, label_key, id_key
         )
+        if splits[split].label.max() >= len(classes):
+          raise errors.DataError(
+            f"{directory}: split {split!r} of data set {name!r} has labels"
+            f" beyond its {len(classes)} class names"
+          )
   except errors.DataError:
     raise
   except Exception as error:  # any reader's fault is the data's fault here
@@ -79,7 +78,7 @@ def load(name: str, data_dir: str) -> Dataset:
   if len(shapes) != 1:
     raise errors.DataError(f"{directory}: images of several sizes: {shapes}")
   first = next(iter(splits.values()))
-  mean, std = _moments(splits.get("train", first).image)
+  mean, std = example.moments(splits.get("train", first).image)
   info = example.DatasetInfo(
     name=builder.name,
     version=str(builder.version),
@@ -135,8 +134,12 @@ def _find(name: str, data_dir: str) -> str:
   base, _, version = name.partition(":")
   root = pathlib.Path(data_dir).expanduser() / base
   found = sorted(
-    (p.parent for p in root.glob(f"{version or '*'}/dataset_info.json")),
-    key=lambda p: [int(x) if x.isdigit() else -1 for x in p.name.split(".")],
+    (
+      p.parent
+      for p in root.glob(f"{version or '*'}/dataset_info.json")
+      if re.fullmatch(r"\d+\.\d+\.\d+", p.parent.name)
+    ),
+    key=lambda p: [int(x) for x in p.name.split(".")],
   )
   if not found:
     raise errors.DataError(
@@ -200,28 +203,15 @@ def decode(data: bytes, name: str) -> np.ndarray:
     DataError: naming the image.
   """
   flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-  image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  try:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+  except cv2.error:  # of an empty file, say
+    image = None
   if image is None or image.dtype != np.uint8:
     raise errors.DataError(f"image {name!r} is no readable 8-bit PNG or JPEG")
   if image.ndim == 2:
     return image[:, :, None]
   return np.ascontiguousarray(image[:, :, 2::-1])  # OpenCV keeps BGR(A)
-
-
-def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-  # Integer sums are exact in any order: no float noise in the Gaussian images.
-  counts = [
-    np.bincount(images[..., c].reshape(-1), minlength=256)
-    for c in range(images.shape[-1])
-  ]
-  values = np.arange(256)
-  mean, std = [], []
-  for count in counts:
-    n, s1 = int(count.sum()), int(count @ values)
-    s2 = int(count @ values**2)
-    mean.append(s1 / n)
-    std.append(((n * s2 - s1 * s1) / n**2) ** 0.5)
-  return tuple(mean), tuple(std)
 
 
 def _fingerprint(splits: Mapping[str, example.Example]) -> str:

@@ -67,6 +67,9 @@ def resolve(config: Any) -> Settings:
       raise errors.ConfigError(
         f"config.{field} must be 0 or more, not {config[field]}"
       )
+  for field in ("seed", "data_seed"):
+    if config[field] >= 2**63:
+      raise errors.ConfigError(f"config.{field} must be below 2**63")
   if config.dtype not in ("float32", "bfloat16"):
     raise errors.ConfigError(
       f"config.dtype must be 'float32' or 'bfloat16', not {config.dtype!r}"

@@ -83,6 +83,10 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
   Raises:
     ConfigError: naming the field, what is wrong and what exists.
   """
+  if not isinstance(text, str):
+    raise errors.ConfigError(
+      f"config.{field}: {text!r} must be a call in quotes"
+    )
   head, rest = text.partition("(")[0], text
   path, _, name = head.strip().rpartition(":")
   if path:
@@ -94,8 +98,9 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
       raise ValueError
     args = [ast.literal_eval(a) for a in node.args]
-    kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
-  except (SyntaxError, ValueError):
+    pairs = [(str(k.arg), ast.literal_eval(k.value)) for k in node.keywords]
+    ast.literal_eval(repr((args, pairs)))  # inf has no literal
+  except (SyntaxError, TypeError, ValueError):
     raise errors.ConfigError(
       f"config.{field}: cannot read {text!r}; write a call with literal"
       ' arguments, such as "name(0.5, flag=True)"'
@@ -106,7 +111,7 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
       f"config.{field}: there is no {name!r}; there are:"
       f" {', '.join(sorted(known))} (your own: my.module:{name}(...))"
     )
-  bound = _bind(function, args, kwargs, f"config.{field}: {text!r}")
+  bound = _bind(function, args, pairs, f"config.{field}: {text!r}")
   return Call(f"{path}:{name}" if path else name, function, bound)
 
 
@@ -123,17 +128,20 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
 
 def _own(path: str, name: str, field: str) -> Callable[..., Any]:
   try:
-    return getattr(importlib.import_module(path), name)
-  except (ImportError, AttributeError) as error:
+    function = getattr(importlib.import_module(path), name)
+    inspect.signature(function)  # raises if it cannot be called so
+    return function
+  except (ImportError, AttributeError, TypeError, ValueError) as error:
     raise errors.ConfigError(
-      f"config.{field}: cannot import {name!r} from module {path!r}: {error}"
+      f"config.{field}: cannot use {name!r} of module {path!r}: {error}"
     ) from None
 
 
-def _bind(function, args, kwargs, where):
+def _bind(function, args, pairs, where):
+  signature = inspect.signature(function, eval_str=True)
   parameters = {
     name: parameter
-    for name, parameter in inspect.signature(function).parameters.items()
+    for name, parameter in signature.parameters.items()
     if name not in _GIVEN
   }
   known = ", ".join(parameters) or "none"
@@ -142,7 +150,7 @@ def _bind(function, args, kwargs, where):
       f"{where} has too many arguments; it takes: {known}"
     )
   given = dict(zip(parameters, args, strict=False))
-  for key, value in kwargs.items():
+  for key, value in pairs:
     if key not in parameters or key in given:
       twice = "gives twice" if key in given else "does not take"
       raise errors.ConfigError(f"{where} {twice} {key!r}; it takes: {known}")

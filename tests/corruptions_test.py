@@ -193,7 +193,7 @@ def test_a_block_boundary_does_not_matter(name, monkeypatch):
   corruption, context = _corruption(name), _context()
   examples = conftest.random_examples(100)
   whole, _ = corruption(examples, context)
-  monkeypatch.setattr(corruptions, "_BLOCK", 33)
+  monkeypatch.setattr(corruptions, "_WORDS", 33 * 64)
   _assert_equal(corruption(examples, context)[0], whole)
 
 

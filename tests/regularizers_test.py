@@ -114,6 +114,7 @@ def test_numbers_may_be_traced(name, channels):
 def test_every_regularizer_trains_and_changes_what_is_learned(
   name, config, sharding
 ):
+  config.model = "mlp(widths=(8,))"
   with_it = _trained(config, sharding, name)
   without = _trained(config, sharding)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(with_it))

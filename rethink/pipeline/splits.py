@@ -62,9 +62,10 @@ def load(run: settings.Settings, data_dir: str) -> Splits:
     reports.append({"corruption": str(corruption), **facts})
   report = {
     "corruptions": reports,
-    # Independent corruptions of probability p1, p2 ... replace with this one.
-    "label_corruption_probability": 1.0
-    - float(np.prod([1 - r.get("probability", 0.0) for r in reports])),
+    # One coin per example: what p corrupts, a larger p corrupts as well.
+    "label_corruption_probability": max(
+      (r.get("probability", 0.0) for r in reports), default=0.0
+    ),
     "changed_fraction": float(np.mean(train.label != train.true_label)),
     "test_changed_fraction": float(np.mean(test.label != test.true_label)),
   }

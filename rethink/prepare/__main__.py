@@ -14,7 +14,10 @@ _FOLDER = flags.DEFINE_string(
   "folder", None, "Folder of images, <split>/<class>/*.jpg|png."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-  "image_size", None, "Cut --folder images square and resize to N pixels."
+  "image_size",
+  None,
+  "Cut --folder images square and resize to N pixels.",
+  lower_bound=1,
 )
 _NPZ = flags.DEFINE_string(
   "npz", None, "Arrays x_train, y_train, x_test, y_test."
@@ -35,6 +38,8 @@ def _prepare(names: list[str]) -> None:
     )
   if _FOLDER.value and _NPZ.value:
     raise errors.ConfigError("give --folder or --npz, not both")
+  if _IMAGE_SIZE.value and not _FOLDER.value:
+    raise errors.ConfigError("--image_size needs --folder")
   from rethink.prepare import arrays, digits, folder, writer
 
   name = names[0]

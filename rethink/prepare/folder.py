@@ -1,6 +1,7 @@
 """A folder of images: <split>/<class>/<name>.jpg or .png."""
 
 import pathlib
+import re
 
 import cv2
 import numpy as np
@@ -37,6 +38,12 @@ def source(directory: str, image_size: int | None) -> writer.Source:
     if split.is_dir()
   }
   files = {split: paths for split, paths in files.items() if paths}
+  for split in files:
+    if not re.fullmatch(r"\w+(-\w+)*", split) or split == "all":
+      raise errors.DataError(
+        f"{root / split}: {split!r} cannot be the name of a split; use letters,"
+        " digits, underscores and dashes, and not 'all'"
+      )
   if "train" not in files:
     raise errors.DataError(
       f"--folder={directory} has no images in train/<class>/; wanted is"

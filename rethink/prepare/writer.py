@@ -105,7 +105,7 @@ def write(name: str, source: Source, data_dir: str) -> pathlib.Path:
         download_dir=unused,
         download_config=tfds.download.DownloadConfig(try_download_gcs=False),
       )
-  except OSError as error:
+  except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
     raise errors.DataError(
       f"cannot write data set {name!r} to {root}: {error}"
     ) from error
