@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rethink import bits, errors, example
+from rethink import bits, example, specs
 
 _WORDS = 2**22  # at a time: bounds memory to some 100 MB, changes nothing
 
@@ -23,7 +23,7 @@ Corrupted = tuple[example.Example, dict]
 
 
 def partially_corrupted_labels(
-  examples: example.Example, context: example.Context, p: float
+  examples: example.Example, context: example.Context, p: specs.Fraction
 ) -> Corrupted:
   """With probability p, a label is replaced by a class drawn uniformly.
 
@@ -34,13 +34,8 @@ def partially_corrupted_labels(
   Args:
     examples: any number of examples.
     context: gives data_seed and the number of classes.
-    p: corruption probability, 0 <= p <= 1.
-
-  Raises:
-    ConfigError: if p is no probability.
+    p: corruption probability.
   """
-  if not 0 <= p <= 1:
-    raise errors.ConfigError(f"corruption probability {p} is not in [0, 1]")
   seed, classes = context.data_seed, context.info.num_classes
   coin = bits.uniform(bits.bits(seed, "label/coin", examples.id)[:, 0])
   draw = bits.integers(

@@ -76,7 +76,9 @@ def evaluate(
     between: may raise to stop.
   """
   batches = -(-len(data.label) // batch_size)
-  total, start, size = metrics.zeros(), 0, 1
+  # Placed like the sums that come back: otherwise it would compile twice.
+  total = jax.device_put(metrics.zeros(), data.label.sharding)
+  start, size = 0, 1
   while start < batches:
     began = time.monotonic()
     stop = min(start + size, batches)

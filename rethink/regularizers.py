@@ -11,6 +11,8 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
+from rethink import specs
+
 Params = Any
 _pix: Any = dm_pix  # its annotations do not know jax.Array
 
@@ -23,19 +25,21 @@ class Regularizer(NamedTuple):
       [height, width, channels] in [0, 1], before the centre crop to `size`.
     targets: (one_hot) -> targets; float32[batch, classes].
     penalty: (params) -> scalar added to the training loss, never to a metric.
-    update: (params, learning_rate) -> params; after the optimizer's step.
-    model: arguments for the model's constructor.
+    update: (params, before, learning_rate) -> params; after the optimizer's
+      step, which led from `before` to `params`.
+    model: arguments for the model's constructor, in place of those in the
+      model's call. Not traced: each value has a program of its own.
   """
 
   augment: Callable[[jax.Array, jax.Array, int], jax.Array] | None = None
   targets: Callable[[jax.Array], jax.Array] | None = None
   penalty: Callable[[Params], jax.Array] | None = None
-  update: Callable[[Params, jax.Array], Params] | None = None
+  update: Callable[[Params, Params, jax.Array], Params] | None = None
   model: Mapping[str, Any] = {}
 
 
 def weight_decay(
-  coefficient: float = 5e-4,
+  coefficient: specs.NotNegative = 5e-4,
   decoupled: bool = False,
   tensors: Literal["kernels", "dense", "all"] = "kernels",
 ) -> Regularizer:
@@ -45,7 +49,7 @@ def weight_decay(
 
   Args:
     coefficient: of the gradient: d penalty / dw = coefficient * w.
-    decoupled: instead shrink w by learning_rate * coefficient after the
+    decoupled: instead subtract learning_rate * coefficient * w beside the
       optimizer's step (Loshchilov & Hutter 2019); the same for plain SGD.
     tensors: "kernels" of convolutions and dense layers, those of "dense"
       layers only, or "all" parameters, biases and scales included.
@@ -65,14 +69,17 @@ def weight_decay(
     ]
     return 0.5 * coefficient * sum(squares, jnp.float32(0))
 
-  def update(params: Params, learning_rate: jax.Array) -> Params:
+  def update(
+    params: Params, before: Params, learning_rate: jax.Array
+  ) -> Params:
     return jax.tree_util.tree_map_with_path(
-      lambda path, value: (
-        value * (1 - learning_rate * coefficient)
+      lambda path, value, old: (
+        value - learning_rate * coefficient * old
         if decayed(path, value)
         else value
       ),
       params,
+      before,
     )
 
   return (
@@ -95,7 +102,7 @@ def random_crop(padding: int = 0) -> Regularizer:
   return Regularizer(augment=augment)
 
 
-def random_flip(probability: float = 0.5) -> Regularizer:
+def random_flip(probability: specs.Fraction = 0.5) -> Regularizer:
   """Mirrors an image left to right with this probability."""
 
   def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
@@ -105,7 +112,7 @@ def random_flip(probability: float = 0.5) -> Regularizer:
   return Regularizer(augment=augment)
 
 
-def random_rotation(degrees: float = 25.0) -> Regularizer:
+def random_rotation(degrees: specs.NotNegative = 25.0) -> Regularizer:
   """Rotates by a uniform angle in [-degrees, degrees], corners black.
 
   25 degrees are those of Table 4 (appendix E); the fill is not in the paper.
@@ -121,10 +128,10 @@ def random_rotation(degrees: float = 25.0) -> Regularizer:
 
 
 def color_jitter(
-  brightness: float = 0.125,
-  contrast: float = 0.5,
-  saturation: float = 0.5,
-  hue: float = 0.2,
+  brightness: specs.Fraction = 0.125,
+  contrast: specs.Fraction = 0.5,
+  saturation: specs.Fraction = 0.5,
+  hue: specs.Fraction = 0.2,
 ) -> Regularizer:
   """Random brightness, contrast, saturation and hue, clipped to [0, 1].
 
@@ -146,12 +153,12 @@ def color_jitter(
   return Regularizer(augment=augment)
 
 
-def dropout(rate: float = 0.5) -> Regularizer:
+def dropout(rate: specs.Fraction = 0.5) -> Regularizer:
   """Sets the model's `dropout_rate`; it decides which layers drop."""
   return Regularizer(model={"dropout_rate": rate})
 
 
-def label_smoothing(epsilon: float = 0.1) -> Regularizer:
+def label_smoothing(epsilon: specs.Fraction = 0.1) -> Regularizer:
   """Moves a mass epsilon of every target to the uniform distribution."""
 
   def targets(one_hot: jax.Array) -> jax.Array:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rethink import specs
+
 
 class Length(NamedTuple):
   """How long a run is: int32 scalars, inputs of the compiled step."""
@@ -24,19 +26,19 @@ def constant(step: jax.Array, run: Length) -> jax.Array:
 
 
 def exponential(
-  step: jax.Array, run: Length, decay: float = 0.95, every_epochs: float = 1.0
+  step: jax.Array, run: Length, decay: float = 0.95, every_epochs: int = 1
 ) -> jax.Array:
   """Multiplies by `decay` after every `every_epochs` epochs, in steps.
 
   The defaults are the paper's (appendix A); that it is a staircase follows
   from its wording, "per training epoch".
   """
-  epochs = step // run.steps_per_epoch
-  return jnp.power(jnp.float32(decay), jnp.floor(epochs / every_epochs))
+  times = step // run.steps_per_epoch // every_epochs
+  return jnp.power(jnp.float32(decay), times.astype(jnp.float32))
 
 
 def cosine(
-  step: jax.Array, run: Length, warmup_epochs: float = 5.0
+  step: jax.Array, run: Length, warmup_epochs: specs.NotNegative = 5.0
 ) -> jax.Array:
   """Rises linearly for `warmup_epochs`, then falls to 0 along a cosine."""
   warmup = jnp.maximum(warmup_epochs * run.steps_per_epoch, 1)

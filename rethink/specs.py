@@ -9,16 +9,28 @@ equal text, whatever was typed.
 import ast
 import importlib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from rethink import errors
 
 # Filled in by the package, not by the user.
 _GIVEN = {"examples", "context", "num_classes", "parent", "name", "step", "run"}
 _LITERALS = (bool, int, float, str, tuple)
+
+
+class Range(NamedTuple):
+  """Bounds of a float argument, both included."""
+
+  low: float
+  high: float
+
+
+Fraction = Annotated[float, Range(0.0, 1.0)]
+NotNegative = Annotated[float, Range(0.0, math.inf)]
 
 
 class Static(NamedTuple):
@@ -168,16 +180,28 @@ def _coerce(value, parameter, name, where):
   wanted = parameter.annotation
   if wanted is inspect.Parameter.empty:
     wanted = type(parameter.default)
+  limits = None
+  if typing.get_origin(wanted) is Annotated:
+    wanted, limits = typing.get_args(wanted)[:2]
   if wanted is float and type(value) is int:
-    return float(value)
-  if typing.get_origin(wanted) is typing.Literal:
-    choices = typing.get_args(wanted)
-    if value not in choices:
-      raise errors.ConfigError(
-        f"{where}: {name} must be one of {choices}, not {value!r}"
-      )
-  elif wanted in _LITERALS and type(value) is not wanted:
+    value = float(value)
+  if not _fits(value, wanted):
+    shown = getattr(wanted, "__name__", wanted)
+    if typing.get_origin(wanted) is typing.Literal:
+      shown = f"one of {typing.get_args(wanted)}"
+    raise errors.ConfigError(f"{where}: {name} must be {shown}, not {value!r}")
+  if isinstance(limits, Range) and not limits.low <= value <= limits.high:
     raise errors.ConfigError(
-      f"{where}: {name} must be {wanted.__name__}, not {value!r}"
+      f"{where}: {name} must lie in [{limits.low}, {limits.high}], not {value}"
     )
   return value
+
+
+def _fits(value, wanted) -> bool:
+  """Whether a literal has the annotated type, as far as it is a plain one."""
+  origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
+  if origin is typing.Literal:
+    return any(value == c and type(value) is type(c) for c in inner)
+  if origin is tuple and inner[1:] == (Ellipsis,):
+    return type(value) is tuple and all(_fits(v, inner[0]) for v in value)
+  return wanted not in _LITERALS or type(value) is wanted

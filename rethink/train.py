@@ -123,7 +123,8 @@ def train_step(
   )
   params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
   for hook in hooks:
-    params = hook.update(params, rate) if hook.update else params
+    if hook.update:
+      params = hook.update(params, state.params, rate)
 
   new = metrics.sums(logits, batch.label, batch.true_label)
   first = state.step % inputs.length.steps_per_epoch == 0

@@ -11,7 +11,8 @@ from tests.conftest import ROOT, python
 # A module may import modules of rows above its own, and of its own package.
 LAYERS = (
   "errors bits example signals",
-  "experiments specs metrics optimizers schedules",
+  "specs",
+  "experiments metrics optimizers schedules",
   "corruptions regularizers models datasets runs",
   "settings console sinks checkpoints",
   "pipeline",

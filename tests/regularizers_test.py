@@ -58,7 +58,7 @@ def _act(regularizer, image):
     "augment": regularizer.augment and regularizer.augment(key, image, 6),
     "targets": regularizer.targets and regularizer.targets(jnp.eye(4)),
     "penalty": regularizer.penalty and regularizer.penalty(params),
-    "update": regularizer.update and regularizer.update(params, 0.1),
+    "update": regularizer.update and regularizer.update(params, params, 0.1),
   }
 
 
@@ -153,7 +153,7 @@ def test_the_gradient_of_weight_decay_is_the_coefficient_times_w(tensors):
 def test_decoupled_weight_decay_shrinks_w(tensors):
   params = _params()
   decay = regularizers.weight_decay(0.3, decoupled=True, tensors=tensors)
-  got = decay.update(params, jnp.float32(0.1))
+  got = decay.update(params, params, jnp.float32(0.1))
   for layer, name in DECAYED["all"]:
     w = np.asarray(params[layer][name], np.float64)
     factor = 1 - 0.1 * 0.3 if (layer, name) in DECAYED[tensors] else 1.0

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from rethink import errors, specs
 
@@ -41,9 +42,13 @@ def build(
   """Makes the module; `overrides` come from regularizers such as dropout.
 
   Raises:
-    ConfigError: if the model does not take an override.
+    ConfigError: if the model does not take an override or num_classes.
   """
   taken = inspect.signature(call.function).parameters
+  if "num_classes" not in taken:
+    raise errors.ConfigError(
+      f"config.model: the constructor of {call.name!r} must take num_classes"
+    )
   for field in overrides:
     if field not in taken:
       raise errors.ConfigError(
@@ -51,3 +56,20 @@ def build(
       )
   kwargs = {**call.kwargs, **overrides}
   return call.function(num_classes=num_classes, **kwargs)
+
+
+def initializer(name: str) -> nn.initializers.Initializer:
+  """An initializer of `flax.linen.initializers` by name, "he_normal" say.
+
+  Raises:
+    ConfigError: if there is no such initializer, or it needs arguments.
+  """
+  try:
+    made = getattr(nn.initializers, name)()
+    made(jax.random.key(0), (2, 2))
+  except (AttributeError, TypeError):
+    raise errors.ConfigError(
+      f"config.model: kernel_init={name!r} is no initializer; try 'he_normal',"
+      " 'glorot_normal', 'lecun_normal' or 'truncated_normal'"
+    ) from None
+  return made

@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rethink import models
+
 
 def local_response_normalization(
   x: jax.Array,
@@ -43,7 +45,7 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-    init = getattr(nn.initializers, self.kernel_init)()
+    init = models.initializer(self.kernel_init)
     x = images
     for _ in range(2):
       x = nn.Conv(round(64 * self.width), (5, 5), kernel_init=init)(x)

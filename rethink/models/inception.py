@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rethink import models
+
 # Figure 3, top to bottom: (1x1 filters, 3x3 filters) of an inception module,
 # or the 3x3 filters of a downsample module.
 _BLOCKS = (
@@ -42,7 +44,7 @@ class ConvModule(nn.Module):
       (self.size, self.size),
       strides=self.stride,
       use_bias=not self.batch_norm,
-      kernel_init=getattr(nn.initializers, self.kernel_init)(),
+      kernel_init=models.initializer(self.kernel_init),
     )(x)
     if self.batch_norm:
       x = nn.BatchNorm(
@@ -100,4 +102,5 @@ class Model(nn.Module):
       x = jnp.concatenate(branches, axis=-1)
     x = x.mean(axis=(1, 2))
     x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-    return nn.Dense(self.num_classes)(x)
+    init = models.initializer(self.kernel_init)
+    return nn.Dense(self.num_classes, kernel_init=init)(x)

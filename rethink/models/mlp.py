@@ -3,6 +3,8 @@
 import flax.linen as nn
 import jax
 
+from rethink import models
+
 
 class Model(nn.Module):
   """Flattens the image; hidden layers with ReLU; linear output.
@@ -16,13 +18,13 @@ class Model(nn.Module):
   """
 
   num_classes: int
-  widths: tuple = (512,)
+  widths: tuple[int, ...] = (512,)
   dropout_rate: float = 0.0
   kernel_init: str = "he_normal"
 
   @nn.compact
   def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-    init = getattr(nn.initializers, self.kernel_init)()
+    init = models.initializer(self.kernel_init)
     x = images.reshape(len(images), -1)
     for width in self.widths:
       x = nn.relu(nn.Dense(width, kernel_init=init)(x))
