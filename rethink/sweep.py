@@ -51,7 +51,8 @@ def _sweep() -> None:
     except errors.RethinkError as error:
       failed.append(name)
       print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
-  text = summary.table([(name, root / name) for name in names])
+  known = [n for n in module.RUNS if n in names or (root / n).exists()]
+  text = summary.table([(name, root / name) for name in known])
   (root / "results.md").write_text(text + "\n")
   print(f"\n{text}\n\nsaved in {os.path.relpath(root / 'results.md')}")
   if failed:

@@ -121,6 +121,8 @@ def test_a_sweep_runs_all_saves_a_table_and_skips_what_is_done(
   assert table in first.stdout
   again = _sweep(tmp_path, data_dir, "--only=mlp_1x512/*")
   assert again.stdout.count("is done already") == 2
+  table = (tmp_path / "demo" / "results.md").read_text()
+  assert table.count("mlp_1x512") == 5 and table.count("mlp_3x512") == 2
   assert runs.read(tmp_path / "demo/mlp_1x512/gaussian").rows
 
 
