@@ -7,7 +7,7 @@ WORKERS ?= 2
 .PHONY: demo test lint types pytest slow setup clean
 
 demo: .venv/installed  ## networks fit random labels, in about a minute
-	@test -d $(DEMO_DATA)/digits \
+	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
 	  || $(BIN)/python -m rethink.prepare digits --data_dir=$(DEMO_DATA)
 	$(BIN)/python -m rethink.sweep --config=configs/demo.py \
 	  --data_dir=$(DEMO_DATA)

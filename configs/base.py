@@ -43,7 +43,8 @@ def get_config() -> ml_collections.ConfigDict:
   book.checkpoint_every_epochs = 10  # epochs
   book.checkpoint_every_seconds = 300.0  # seconds, also inside an epoch
   book.checkpoints_to_keep = 2  # newest states; the best is kept besides
-  book.best_metric = "test/accuracy"  # whose highest row is kept in best/
+  book.best_metric = "test/accuracy"  # whose best row's state is in best/
+  book.fit_threshold = 0.05  # nats; fitted: clean train loss at or below it
   book.progress = True  # live bar, on a terminal
   book.tensorboard = True  # events, where tensorboardX is installed
   book.wandb_project = ""  # where wandb is installed; "" is off

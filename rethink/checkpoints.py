@@ -57,6 +57,8 @@ class Checkpoints:
     """Saves a state as the newest, unless this step is saved already."""
     if step != self.saved_step:
       with _naming(self._root):
+        # A best state that is older than the newest would never be made again.
+        self._best.wait_until_finished()
         self._newest.save(step, args=ocp.args.StandardSave(_copy(state)))
       self.saved_step = step
 
@@ -65,6 +67,15 @@ class Checkpoints:
     if step != self.best_step:
       with _naming(self._root):
         self._best.save(step, args=ocp.args.StandardSave(_copy(state)))
+
+  def forget_best_after(self, step: int) -> None:
+    """Deletes a best state from beyond a step; it will be made again.
+
+    It is of a process that died before it saved its newest state, or of a run
+    with another config; and Orbax never overwrites a later step.
+    """
+    if self.best_step is not None and self.best_step > step:
+      self._best.delete(self.best_step)
 
   def check(self) -> None:
     """Raises what went wrong in the background since the last call."""

@@ -40,6 +40,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _SECONDS_BETWEEN_LINES = 5.0  # small runs have hundreds of epochs a minute
+_SECONDS_OF_SILENCE = 60.0  # large ones have hundreds of minutes an epoch
 
 
 class Progress:
@@ -48,6 +49,7 @@ class Progress:
   def __init__(self, name: str, total_steps: int, batch_size: int, on: bool):
     """Prepares a bar if stdout is a terminal and rich is installed."""
     self._name = name
+    self._total_steps = total_steps
     self._batch_size = batch_size
     self._last: tuple[int, float] | None = None
     self._printed = time.monotonic()
@@ -76,8 +78,8 @@ class Progress:
 
   def step(self, step: int, loss: float, accuracy: float) -> None:
     """Shows a step with the running means of its epoch (`batch/*`)."""
+    now = time.monotonic()
     if self._bar:
-      now = time.monotonic()
       speed = ""
       if self._last and step > self._last[0]:
         steps, seconds = step - self._last[0], now - self._last[1]
@@ -88,6 +90,13 @@ class Progress:
         completed=step,
         status=f"batch loss {loss:.4f}, accuracy {accuracy:.2%}{speed}",
       )
+    elif now - self._printed > _SECONDS_OF_SILENCE:
+      print(
+        f"{self._name}  step {step:,} of {self._total_steps:,}"
+        f"  batch loss {loss:.4f} accuracy {accuracy:.2%}",
+        flush=True,
+      )
+      self._printed = now
 
   def row(self, row: runs.Row) -> None:
     """Shows an evaluated epoch; the last one for certain."""

@@ -36,6 +36,23 @@ def define_data_dir() -> flags.FlagHolder:
   )
 
 
+def define_deterministic() -> flags.FlagHolder:
+  """--deterministic; pass its value to `settle` before JAX is imported."""
+  return flags.DEFINE_bool(
+    "deterministic",
+    False,
+    "Bit-equal results on a GPU, at a price in speed; a CPU always has them.",
+  )
+
+
+def settle(deterministic: bool) -> signals.StopFlag:
+  """Sets what JAX reads once; from now on a signal means: save, then leave."""
+  if deterministic:
+    known = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{known} --xla_gpu_deterministic_ops=true"
+  return signals.StopFlag().install()
+
+
 def data_dir(flag: str | None) -> str:
   """The flag, or where TFDS users expect data."""
   fallback = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
@@ -93,10 +110,15 @@ def config_module() -> types.ModuleType:
   """The config file as a module, which has RUNS if it is an experiment.
 
   Raises:
-    ConfigError: if it has none.
+    ConfigError: if it has none, or the flag names one of them.
   """
-  path = config_flags.get_config_filename(flags.FLAGS["config"])
-  path = path.partition(":")[0]
+  path, _, run = config_flags.get_config_filename(
+    flags.FLAGS["config"]
+  ).partition(":")
+  if run:
+    raise errors.ConfigError(
+      f"--config={path}:{run} is one run; here leave it out, or give --only"
+    )
   spec = importlib.util.spec_from_file_location("rethink_config", path)
   assert spec and spec.loader  # the flag has loaded this very file
   module = importlib.util.module_from_spec(spec)
@@ -113,16 +135,6 @@ def apply_overrides(config) -> None:
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   config.lock()
   config.update_from_flattened_dict(overrides)
-
-
-def add_xla_flag(flag: str) -> None:
-  """Adds to $XLA_FLAGS; must come before JAX is imported."""
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-
-
-def catch_signals() -> signals.StopFlag:
-  """From now on SIGTERM and SIGINT mean: save, then leave."""
-  return signals.StopFlag().install()
 
 
 def exit_code(body: Callable[[], None]) -> int:

@@ -1,11 +1,11 @@
 """The training loop: chunks of steps, evaluation, saving, stopping."""
 
+import contextlib
 import math
 import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rethink import (
   checkpoints,
@@ -82,14 +82,10 @@ class Trainer:
     if restored is not None:
       self.state = restored
     self.step = int(self.state.step)
+    self.saved.forget_best_after(self.step)
     run.cut(self.step)
-    self.sinks = sinks.open_all(
-      run.workdir,
-      self.step + 1,
-      run_settings.bookkeeping,
-      run_settings.outcome,
-    )
     self.chunk = 1
+    self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
     self.saved_at = time.monotonic()
     run.update(
       device=jax.devices()[0].device_kind,
@@ -107,11 +103,23 @@ class Trainer:
       DivergedError: if the loss is not finite.
       PreemptedError: if asked to stop; the state is saved.
     """
-    if self.step:
-      print(f"resuming at step {self.step} of {self.num_steps}", flush=True)
-    with console.Progress(
-      self.run.name, self.num_steps, self.config.batch_size, self.book.progress
-    ) as self.progress:
+    print(self._headline(), flush=True)
+    with contextlib.ExitStack() as stack:
+      self.progress = stack.enter_context(
+        console.Progress(
+          self.run.name,
+          self.num_steps,
+          self.config.batch_size,
+          self.book.progress,
+        )
+      )
+      self.sinks = sinks.open_all(
+        stack,
+        self.run.workdir,
+        self.step + 1,
+        self.settings.bookkeeping,
+        self.settings.outcome,
+      )
       try:
         while not self._at_end():
           self._epoch()
@@ -125,6 +133,23 @@ class Trainer:
       finally:
         self.saved.close()
 
+  def _headline(self) -> str:
+    status = self.run.status
+    devices = status["devices"]
+    where = f"{status['device']}" + (f" x {devices}" if devices > 1 else "")
+    resumed = f", resuming at step {self.step}" if self.step else ""
+    if self.config.batch_size % devices:
+      where += (
+        f" (which do not divide config.batch_size={self.config.batch_size}:"
+        " each computes all of it)"
+      )
+    changed = status["corruption"]["changed_fraction"]
+    return (
+      f"{self.run.name}: {len(self.train_data.label):,} examples,"
+      f" labels changed {changed:.1%}, {status['parameters']:,} parameters,"
+      f" {self.num_steps:,} steps on {where}{resumed}"
+    )
+
   def _at_end(self) -> bool:
     """Evaluates if an epoch has just ended; says whether it was the last."""
     epoch, rest = divmod(self.step, self.steps_per_epoch)
@@ -134,7 +159,7 @@ class Trainer:
     if last or epoch % self.config.eval_every_epochs == 0:
       self._evaluate_epoch(epoch)
       row = self.run.rows[-1]
-      last = last or row["train/loss"] <= self.config.stop_at_train_loss
+      last = last or row["train/loss"] <= self.config.stop_at_train_loss > 0
     if not last and epoch % self.book.checkpoint_every_epochs == 0:
       self._save()
     return last
@@ -146,7 +171,7 @@ class Trainer:
     order = resident.epoch_order(self.keys.order, jnp.int32(epoch), n)
     while position < self.steps_per_epoch:
       self._between()
-      began = time.monotonic()
+      began, began_at = time.monotonic(), position
       stop = min(position + self.chunk, self.steps_per_epoch)
       self.state = self.advance(
         self.state, self.train_data, order, self.inputs, position, stop
@@ -156,15 +181,19 @@ class Trainer:
       position = stop
       if bad_step >= 0:
         self._diverged(int(bad_step))
-      self.chunk = evaluate.grow(
-        self.chunk, time.monotonic() - began, self.book.chunk_seconds
-      )
+      self._time_chunk(stop - began_at, time.monotonic() - began)
       self.progress.step(
         self.step, sums.loss / sums.count, sums.correct / sums.count
       )
       waited = time.monotonic() - self.saved_at
       if waited > self.book.checkpoint_every_seconds:
         self._save()
+
+  def _time_chunk(self, steps: int, seconds: float) -> None:
+    self.trained_images += steps * self.config.batch_size
+    self.trained_seconds += seconds
+    if steps == self.chunk:  # not one that the end of an epoch cut short
+      self.chunk = evaluate.grow(steps, seconds, self.book.chunk_seconds)
 
   def _between(self) -> None:
     """Between chunks: has somebody asked to stop, has a save failed?"""
@@ -183,7 +212,8 @@ class Trainer:
         sink(row)
     # Also when the row was there: the process may have died between the two.
     key = self.book.best_metric
-    best = max(self.run.rows, key=lambda row: row[key])
+    sign = -1 if key.endswith("loss") else 1
+    best = max(self.run.rows, key=lambda row: sign * row[key])
     if best["step"] == self.step and self._finite():
       self.saved.save_best(self.step, self.state)
 
@@ -202,17 +232,13 @@ class Trainer:
       )
 
     train_sums, test_sums = clean(self.train_data), clean(self.test_data)
-    if not np.isfinite(train_sums.loss):
-      self._diverged(self.step)
     batch = jax.device_get(self.state.sums)
     rate = recipes.learning_rate(
       self.recipe, self.inputs, jnp.int32(self.step - 1)
     )
-    before = self.run.rows[-1] if self.run.rows else {"epoch": 0}
-    seconds = self.run.seconds
-    spent = seconds - before.get("time/seconds", 0.0)
-    images = (epoch - before["epoch"]) * len(self.train_data.label)
-    return {
+    speed = self.trained_images / max(self.trained_seconds, 1e-6)
+    self.trained_images, self.trained_seconds = 0, 0.0
+    row: runs.Row = {
       "step": self.step,
       "epoch": epoch,
       **metrics.train_means(train_sums),
@@ -220,13 +246,17 @@ class Trainer:
       "batch/loss": float(batch.loss / batch.count),
       "batch/accuracy": float(batch.correct / batch.count),
       "learning_rate": float(rate),
-      "time/seconds": round(seconds, 3),
+      "time/seconds": round(self.run.seconds, 3),
       "time/evaluation_seconds": round(time.monotonic() - began, 3),
-      "time/images_per_second": round(images / max(spent, 1e-6), 1),
+      "time/images_per_second": round(speed, 1),
     }
+    if not all(math.isfinite(value) for value in row.values()):
+      self._diverged(self.step)
+    return row
 
   def _finite(self) -> bool:
-    return bool(_all_finite((self.state.params, self.state.batch_stats)))
+    state = self.state
+    return bool(_all_finite((state.params, state.batch_stats, state.opt_state)))
 
   def _save(self) -> None:
     """Hands the state over for saving, if there is anything new in it."""

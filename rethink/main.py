@@ -15,23 +15,17 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Run directory; by default runs/<config>/<run>."
 )
 _DATA_DIR = entry.define_data_dir()
-_DETERMINISTIC = flags.DEFINE_bool(
-  "deterministic",
-  False,
-  "Bit-equal results on a GPU, at a price in speed; a CPU always has them.",
-)
+_DETERMINISTIC = entry.define_deterministic()
 flags.adopt_module_key_flags(entry)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
   """Executes the run; the exit code says how it ended."""
   del argv
-  if _DETERMINISTIC.value:
-    entry.add_xla_flag("--xla_gpu_deterministic_ops=true")
   workdir = _WORKDIR.value or os.path.join("runs", *entry.config_name())
 
   def run() -> None:
-    stop = entry.catch_signals()
+    stop = entry.settle(_DETERMINISTIC.value)
     from rethink import methods, summary  # JAX, after the flags are settled
 
     name = "/".join(entry.config_name())

@@ -1,4 +1,6 @@
-"""What a run may be: `config.method` names a public function of this module."""
+"""What a run may be: `config.method` names one of `_METHODS`."""
+
+import jax
 
 from rethink import errors, loop, runs, settings, signals
 
@@ -40,6 +42,8 @@ def execute(
       f"config.method: there is no {config.method!r}; there are:"
       f" {', '.join(_METHODS)}"
     )
+  # Part of what a seed means; the environment must not change it.
+  jax.config.update("jax_threefry_partitionable", True)
   run_settings = settings.resolve(config)
   run = runs.Run(workdir, run_settings.outcome, run_settings.bookkeeping, name)
   if run.done:

@@ -6,6 +6,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
+# What a row of metrics.jsonl holds of the two clean passes.
+NAMES = (
+  "train/loss",
+  "train/accuracy",
+  "train/true_loss",
+  "train/true_accuracy",
+  "test/loss",
+  "test/accuracy",
+  "test/corrupted_loss",
+  "test/corrupted_accuracy",
+)
+
 
 class Sums(NamedTuple):
   """Sums over examples; scalars.

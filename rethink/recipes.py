@@ -18,6 +18,7 @@ class Recipe(NamedTuple):
 
   Attributes:
     model: the network.
+    num_classes: width of its output.
     schedule: without its numbers, as are the next two.
     optimizer: gradients to direction.
     regularizers: the active hooks, in order.
@@ -28,6 +29,7 @@ class Recipe(NamedTuple):
   """
 
   model: nn.Module
+  num_classes: int
   schedule: specs.Static
   optimizer: specs.Static
   regularizers: tuple[specs.Static, ...]
@@ -93,6 +95,7 @@ def build(
     overrides.update(regularizer().model)
   return Recipe(
     model=models.build(run.model, num_classes, overrides),
+    num_classes=num_classes,
     schedule=run.schedule.static,
     optimizer=run.optimizer.static,
     regularizers=tuple(r.static for r in run.regularizers),

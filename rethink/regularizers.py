@@ -11,7 +11,7 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 
-from rethink import specs
+from rethink import errors, specs
 
 Params = Any
 _pix: Any = dm_pix  # its annotations do not know jax.Array
@@ -61,7 +61,17 @@ def weight_decay(
     is_kernel = path[-1].key == "kernel"
     return is_kernel and (tensors == "kernels" or value.ndim == 2)
 
+  def check(params: Params) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not any(decayed(path, value) for path, value in leaves):
+      raise errors.ConfigError(
+        f"config.regularizers: weight_decay(tensors={tensors!r}) finds nothing"
+        " to decay in this model; kernels are parameters named 'kernel';"
+        " tensors='all' takes every parameter"
+      )
+
   def penalty(params: Params) -> jax.Array:
+    check(params)
     squares = [
       jnp.sum(jnp.square(value.astype(jnp.float32)))
       for path, value in jax.tree_util.tree_leaves_with_path(params)
@@ -72,6 +82,7 @@ def weight_decay(
   def update(
     params: Params, before: Params, learning_rate: jax.Array
   ) -> Params:
+    check(params)
     return jax.tree_util.tree_map_with_path(
       lambda path, value, old: (
         value - learning_rate * coefficient * old
@@ -97,6 +108,12 @@ def random_crop(padding: int = 0) -> Regularizer:
 
   def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     image = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    if image.shape[:2] == (size, size):
+      raise errors.ConfigError(
+        f"config.regularizers: random_crop({padding}) cannot move a window of"
+        f" {size} pixels in an image of {size}; give padding, a smaller"
+        " config.image_size, or after_crop=False to the corruption of pixels"
+      )
     return _pix.random_crop(key, image, (size, size, image.shape[-1]))
 
   return Regularizer(augment=augment)

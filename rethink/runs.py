@@ -118,13 +118,16 @@ class Run:
     # Without a saved state there is nothing to lose: a run that was refused or
     # killed early does not hold its directory against a corrected config.
     saved = (self.workdir / "checkpoints").glob("*")
-    held = any(step.name.isdigit() for step in saved)
+    held = record.status.get("state") == "done" or any(
+      step.name.isdigit() for step in saved
+    )
     changed = held and differences(record.config["outcome"], outcome)
     if changed:
       raise errors.ConfigError(
         f"{self.workdir} holds a run of another config:\n  "
         + "\n  ".join(changed)
         + "\nrun the old config to go on with it, or give another --workdir"
+        " (--runs of a sweep), or delete that directory"
       )
     self.rows = record.rows
     self._config = {
@@ -133,9 +136,14 @@ class Run:
       "bookkeeping": json.loads(json.dumps(bookkeeping)),
       "data": record.config["data"] if held else {},
     }
-    self._status = record.status
-    self._seconds_before = record.status.get("seconds", 0.0)
+    self._status = record.status if held else {}
+    self._seconds_before = self._status.get("seconds", 0.0)
     self._began = time.monotonic()
+
+  @property
+  def status(self) -> Mapping[str, Any]:
+    """What status.json says."""
+    return self._status
 
   @property
   def done(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from rethink import (
   corruptions,
   errors,
+  metrics,
   models,
   optimizers,
   regularizers,
@@ -21,6 +22,13 @@ _POSITIVE = (
   "eval_every_epochs",
   "image_size",
   "learning_rate",
+)
+_BOOKKEEPING_POSITIVE = (
+  "chunk_seconds",
+  "checkpoint_every_epochs",
+  "checkpoint_every_seconds",
+  "checkpoints_to_keep",
+  "fit_threshold",
 )
 _NOT_NEGATIVE = ("seed", "data_seed", "train_examples", "stop_at_train_loss")
 
@@ -57,19 +65,29 @@ def resolve(config: Any) -> Settings:
   Raises:
     ConfigError: naming the field and what to do.
   """
-  for field in _POSITIVE:
-    if not config[field] > 0:
-      raise errors.ConfigError(
-        f"config.{field} must be above 0, not {config[field]}"
-      )
+  flat = {
+    **{field: config[field] for field in _POSITIVE},
+    **{
+      f"bookkeeping.{field}": config.bookkeeping[field]
+      for field in _BOOKKEEPING_POSITIVE
+    },
+  }
+  for field, value in flat.items():
+    if not value > 0:
+      raise errors.ConfigError(f"config.{field} must be above 0, not {value}")
   for field in _NOT_NEGATIVE:
     if not config[field] >= 0:
       raise errors.ConfigError(
         f"config.{field} must be 0 or more, not {config[field]}"
       )
   for field in ("seed", "data_seed"):
-    if config[field] >= 2**63:
-      raise errors.ConfigError(f"config.{field} must be below 2**63")
+    if config[field] >= 2**32:  # JAX would cut a longer one off
+      raise errors.ConfigError(f"config.{field} must be below 2**32")
+  if config.bookkeeping.best_metric not in metrics.NAMES:
+    raise errors.ConfigError(
+      f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
+      f" not logged; there are: {', '.join(metrics.NAMES)}"
+    )
   if config.dtype not in ("float32", "bfloat16"):
     raise errors.ConfigError(
       f"config.dtype must be 'float32' or 'bfloat16', not {config.dtype!r}"

@@ -1,7 +1,8 @@
 """Where rows of metrics go besides metrics.jsonl; all of them optional."""
 
-import hashlib
+import contextlib
 import pathlib
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,13 @@ def _scalars(row: runs.Row) -> dict[str, float]:
   return {k: v for k, v in row.items() if k not in ("step", "epoch")}
 
 
-def tensorboard(workdir: pathlib.Path, next_step: int) -> Sink | None:
+def tensorboard(
+  stack: contextlib.ExitStack, workdir: pathlib.Path, next_step: int
+) -> Sink | None:
   """TensorBoard events, if tensorboardX is installed.
 
   Args:
+    stack: closes the writer.
     workdir: of the run; events go to its folder tensorboard.
     next_step: events from here on, of a process that died, are dropped.
   """
@@ -25,8 +29,10 @@ def tensorboard(workdir: pathlib.Path, next_step: int) -> Sink | None:
     import tensorboardX
   except ImportError:
     return None
-  writer = tensorboardX.SummaryWriter(
-    str(workdir / "tensorboard"), purge_step=next_step
+  writer = stack.enter_context(
+    tensorboardX.SummaryWriter(
+      str(workdir / "tensorboard"), purge_step=next_step
+    )
   )
 
   def log(row: runs.Row) -> None:
@@ -37,7 +43,12 @@ def tensorboard(workdir: pathlib.Path, next_step: int) -> Sink | None:
   return log
 
 
-def wandb(workdir: pathlib.Path, project: str, config: Mapping) -> Sink:
+def wandb(
+  stack: contextlib.ExitStack,
+  workdir: pathlib.Path,
+  project: str,
+  config: Mapping[str, Any],
+) -> Sink:
   """Weights & Biases; a resumed run goes on in the same wandb run.
 
   Raises:
@@ -50,14 +61,22 @@ def wandb(workdir: pathlib.Path, project: str, config: Mapping) -> Sink:
       "config.bookkeeping.wandb_project is set but wandb is not installed;"
       " pip install wandb, or leave the field empty"
     ) from None
-  name = hashlib.blake2b(str(workdir).encode(), digest_size=8).hexdigest()
-  client.init(
-    project=project, id=name, resume="allow", config=dict(config), dir=workdir
+  identity = workdir / "wandb_id"
+  if not identity.exists():
+    identity.write_text(uuid.uuid4().hex)
+  run = client.init(
+    project=project,
+    id=identity.read_text(),
+    resume="allow",
+    config=dict(config),
+    dir=str(workdir),
   )
-  return lambda row: client.log(_scalars(row), step=row["step"])
+  stack.callback(run.finish)  # or a sweep's next run would log into this one
+  return lambda row: run.log(_scalars(row), step=row["step"])
 
 
 def open_all(
+  stack: contextlib.ExitStack,
   workdir: pathlib.Path,
   next_step: int,
   bookkeeping: Mapping[str, Any],
@@ -66,7 +85,7 @@ def open_all(
   """The sinks that a config asks for and the machine has."""
   sinks = []
   if bookkeeping["tensorboard"]:
-    sinks.append(tensorboard(workdir, next_step))
+    sinks.append(tensorboard(stack, workdir, next_step))
   if bookkeeping["wandb_project"]:
-    sinks.append(wandb(workdir, bookkeeping["wandb_project"], outcome))
+    sinks.append(wandb(stack, workdir, bookkeeping["wandb_project"], outcome))
   return [sink for sink in sinks if sink]

@@ -112,6 +112,7 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
     args = [ast.literal_eval(a) for a in node.args]
     pairs = [(str(k.arg), ast.literal_eval(k.value)) for k in node.keywords]
     ast.literal_eval(repr((args, pairs)))  # inf has no literal
+    hash((tuple(args), tuple(pairs)))  # lists and dicts cannot name a program
   except (SyntaxError, TypeError, ValueError):
     raise errors.ConfigError(
       f"config.{field}: cannot read {text!r}; write a call with literal"

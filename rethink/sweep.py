@@ -10,6 +10,7 @@ import fnmatch
 import os
 import pathlib
 import sys
+import traceback
 
 from absl import app, flags
 
@@ -19,6 +20,7 @@ _CONFIG = entry.define_config()
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
 _ONLY = flags.DEFINE_string("only", "*", "Pattern of run names, as in a shell.")
 _DATA_DIR = entry.define_data_dir()
+_DETERMINISTIC = entry.define_deterministic()
 flags.adopt_module_key_flags(entry)  # so that --help shows them
 
 
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
 
 
 def _sweep() -> None:
-  stop = entry.catch_signals()
+  stop = entry.settle(_DETERMINISTIC.value)
   module = entry.config_module()
   names = fnmatch.filter(module.RUNS, _ONLY.value)
   if not names:
@@ -51,6 +53,9 @@ def _sweep() -> None:
     except errors.RethinkError as error:
       failed.append(name)
       print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
+    except Exception:  # of a user's model, say, or out of memory
+      failed.append(name)
+      traceback.print_exc()
   known = [n for n in module.RUNS if n in names or (root / n).exists()]
   text = summary.table([(name, root / name) for name in known])
   (root / "results.md").write_text(text + "\n")

@@ -52,12 +52,19 @@ def create_state(
   """Initializes parameters and optimizer.
 
   Raises:
-    ConfigError: if the model keeps variables that are neither parameters nor
-      batch statistics.
+    ConfigError: if the model returns another number of logits than there are
+      classes, or keeps variables that are neither parameters nor batch
+      statistics.
   """
   size = recipe.image_size
   images = jnp.zeros((1, size, size, channels), jnp.float32)
-  variables = dict(recipe.model.init(key, images, train=False))
+  logits, variables = recipe.model.init_with_output(key, images, train=False)
+  if logits.shape != (1, recipe.num_classes):
+    raise errors.ConfigError(
+      f"config.model returns {logits.shape[1:]} logits per image; the data set"
+      f" has {recipe.num_classes} classes"
+    )
+  variables = dict(variables)
   params = variables.pop("params", {})
   batch_stats = variables.pop("batch_stats", {})
   if variables:
@@ -81,7 +88,7 @@ def train_step(
   state: State,
   batch: resident.Resident,
 ) -> State:
-  """One step of gradient descent on one batch, every example with weight 1."""
+  """One step of gradient descent on the mean loss of one batch."""
   key = jax.random.fold_in(inputs.key, state.step)
   augment_key, dropout_key = jax.random.split(key)
   hooks = [

@@ -1,13 +1,22 @@
 """The loop as a whole: resuming, stopping, diverging change no bit."""
 
 import json
+import shutil
 
 import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
-from rethink import checkpoints, errors, loop, methods, runs, settings
+from rethink import (
+  checkpoints,
+  errors,
+  loop,
+  methods,
+  metrics,
+  runs,
+  settings,
+)
 
 
 class SmallConvNet(nn.Module):
@@ -21,6 +30,16 @@ class SmallConvNet(nn.Module):
     x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
     x = nn.relu(x).reshape(len(x), -1)
     return nn.Dense(self.num_classes)(x)
+
+
+class FiveLogits(nn.Module):
+  """A user's mistake."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    return nn.Dense(5)(images.reshape(len(images), -1))
 
 
 class StopAfter:
@@ -40,9 +59,12 @@ def _execute(config, workdir, data_dir, stop=None):
 
 
 def end(workdir):
-  """What two equal runs have in common: final state, and rows but for times."""
+  """What equal runs share: newest and best state, and rows but for times."""
   state = checkpoints.Checkpoints(workdir, 2)
-  arrays = state._newest.restore(state.saved_step)
+  arrays = {
+    "newest": state._newest.restore(state.saved_step),
+    "best": state._best.restore(state.best_step),
+  }
   state.close()
   rows = [
     {k: v for k, v in row.items() if not k.startswith("time/")}
@@ -94,13 +116,32 @@ def test_a_convolutional_model_has_no_chunk_dependence(
   assert end(tmp_path / "1e-09") == end(tmp_path / "100.0")
 
 
+_KINDS = {
+  "mlp": {},
+  "convolutions, batch norm": dict(
+    model="tests.loop_test:SmallConvNet()",
+    regularizers=("random_crop()", "random_flip()"),
+  ),
+  "adam, cosine, bfloat16": dict(
+    optimizer="adam()",
+    schedule="cosine(warmup_epochs=1)",
+    dtype="bfloat16",
+    learning_rate=0.001,
+  ),
+  "rare evaluation": dict(eval_every_epochs=2),
+}
+
+
+@pytest.mark.parametrize("kind", _KINDS)
 def test_stopping_anywhere_and_resuming_changes_no_bit(
-  noisy, tmp_path, data_dir
+  noisy, tmp_path, data_dir, kind
 ):
+  noisy.update(_KINDS[kind])
+  noisy.bookkeeping.checkpoint_every_epochs = 1
   _execute(noisy, tmp_path / "whole", data_dir)
   whole = end(tmp_path / "whole")
-  # 21 steps and 3 x 2 evaluation chunks are at least 27 looks at the flag.
-  for looks in range(0, 27, 4):
+  # 21 steps and 2 x 2 or more evaluation chunks: 25 looks or more at the flag.
+  for looks in (0, 5, 8, 16, 23):
     workdir = tmp_path / str(looks)
     with pytest.raises(errors.PreemptedError, match="run the same command"):
       _execute(noisy, workdir, data_dir, StopAfter(looks))
@@ -210,11 +251,12 @@ def test_another_config_is_refused_and_nothing_lost(noisy, tmp_path, data_dir):
 def test_the_newest_state_is_kept_beside_the_best(config, tmp_path, data_dir):
   config.num_epochs = 6
   config.bookkeeping.checkpoint_every_epochs = 1
-  config.bookkeeping.best_metric = "train/loss"  # falls: the first is "best"
+  config.bookkeeping.best_metric = "train/loss"
   _execute(config, tmp_path, data_dir)
   newest = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
   assert newest == [35, 42]
-  assert [p.name for p in (tmp_path / "best").iterdir()] == ["7"]
+  best = min(runs.read(tmp_path).rows, key=lambda row: row["train/loss"])
+  assert [p.name for p in (tmp_path / "best").iterdir()] == [str(best["step"])]
 
 
 def test_evaluation_may_be_rarer_than_epochs(config, tmp_path, data_dir):
@@ -241,18 +283,80 @@ def test_runs_of_one_architecture_share_their_programs(
   assert [a.misses for a in after] == [b.misses for b in before]
 
 
+def test_zero_never_stops_early(config, tmp_path, data_dir, monkeypatch):
+  exact = metrics.train_means
+
+  def fitted(sums):
+    return {**exact(sums), "train/loss": 0.0}
+
+  monkeypatch.setattr(metrics, "train_means", fitted)
+  _execute(config, tmp_path, data_dir)
+  assert len(runs.read(tmp_path).rows) == 3
+
+
+def test_an_old_best_does_not_outlive_its_run(config, tmp_path, data_dir):
+  config.eval_every_epochs = 3
+  other = config.copy_and_resolve_references()
+  other.seed = 7
+  _execute(other, tmp_path / "fresh", data_dir)
+  _execute(config, tmp_path / "used", data_dir)
+  # As if killed after the best, before any newest state was saved.
+  for left in ("checkpoints", "status.json", "metrics.jsonl"):
+    path = tmp_path / "used" / left
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+  _execute(other, tmp_path / "used", data_dir)
+  assert end(tmp_path / "used") == end(tmp_path / "fresh")
+
+
+def test_a_done_run_holds_its_directory_without_its_states(
+  config, tmp_path, data_dir
+):
+  _execute(config, tmp_path, data_dir)
+  shutil.rmtree(tmp_path / "checkpoints")
+  config.seed = 9
+  with pytest.raises(errors.ConfigError, match="seed: 0 -> 9"):
+    _execute(config, tmp_path, data_dir)
+
+
+def test_the_environment_does_not_change_what_a_seed_draws(
+  config, tmp_path, data_dir
+):
+  _execute(config, tmp_path / "a", data_dir)
+  old = jax.config.jax_threefry_partitionable, jax.config.jax_default_prng_impl
+  try:
+    jax.config.update("jax_threefry_partitionable", False)
+    jax.config.update("jax_default_prng_impl", "rbg")
+    _execute(config, tmp_path / "b", data_dir)
+  finally:
+    jax.config.update("jax_threefry_partitionable", old[0])
+    jax.config.update("jax_default_prng_impl", old[1])
+  assert end(tmp_path / "a") == end(tmp_path / "b")
+
+
+def test_a_model_with_the_wrong_number_of_logits_is_named(
+  config, tmp_path, data_dir
+):
+  config.model = "tests.loop_test:FiveLogits()"
+  with pytest.raises(errors.ConfigError, match=r"\(5,\) logits .* 10 classes"):
+    _execute(config, tmp_path, data_dir)
+
+
 def test_settings_name_the_field_that_is_wrong(config):
   for field, value in {
     "batch_size": 0,
     "num_epochs": -1,
     "data_seed": -1,
     "dtype": "float16",
+    "seed": 2**32,
+    "bookkeeping.checkpoints_to_keep": 0,
+    "bookkeeping.checkpoint_every_epochs": 0,
+    "bookkeeping.best_metric": "test/acc",
     "model": "no_such_model()",
     "regularizers": ("no_such_regularizer()",),
     "corruptions": "random_labels()",
   }.items():
     wrong = config.copy_and_resolve_references()
     with wrong.ignore_type():
-      wrong[field] = value
+      wrong.update_from_flattened_dict({field: value})
     with pytest.raises(errors.ConfigError, match=f"config.{field}"):
       settings.resolve(wrong)

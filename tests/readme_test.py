@@ -48,6 +48,16 @@ def test_every_command_of_the_readme_runs(tmp_path):
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-def test_no_bash_block_escapes_the_test():
+def test_no_command_escapes_the_test():
   text = (ROOT / "README.md").read_text()
-  assert text.count("```bash") == len(commands())
+  fences = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
+  assert fences.count("bash") == len(commands())
+  # The one plain block is the flow of an example.
+  assert sorted(set(fences)) == ["", "bash"] and fences.count("") == 1
+
+
+def test_no_placeholder_and_no_local_path_is_left():
+  for name in ("README.md", "LOG.md", "CONTRIBUTING.md"):
+    assert not re.search(r"[A-Z]_(TABLE|COMMIT)", (ROOT / name).read_text())
+  constraints = (ROOT / "constraints.txt").read_text()
+  assert "@" not in constraints and "://" not in constraints

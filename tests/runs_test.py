@@ -95,6 +95,7 @@ def test_seconds_add_up_over_processes(tmp_path):
   run = _run(tmp_path)
   run._seconds_before = 100.0
   run.update(state="preempted")
+  _save_something(tmp_path)
   assert _run(tmp_path).seconds > 100.0
 
 

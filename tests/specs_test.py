@@ -102,7 +102,7 @@ def test_a_call_calls():
     ("scale(0.5, count=3.0)", "count must be int, not 3.0"),
     ("scale(0.5, count=True)", "count must be int, not True"),
     ("scale(0.5, flag=1)", "flag must be bool, not 1"),
-    ("scale(0.5, sizes=[1])", r"sizes must be tuple, not \[1\]"),
+    ("scale(0.5, sizes=[1])", "write a call with literal arguments"),
     ("scale(0.5, note=1)", "note must be str, not 1"),
     ("scale(0.5, 'left')", r"mode must be one of \('up', 'down'\)"),
   ],

@@ -286,9 +286,7 @@ def test_training_is_softmax_regression_in_numpy(setup):
 
 
 def test_batch_statistics_are_those_of_the_training_batches(setup):
-  run = setup(
-    model=f"{HERE}:InputNorm()", regularizers=("random_crop()",), batch_size=50
-  )
+  run = setup(model=f"{HERE}:InputNorm()", batch_size=50)
   start = run.state()
   before = jax.device_get(start.batch_stats["BatchNorm_0"])
   assert (before["mean"] == 0).all() and (before["var"] == 1).all()

@@ -105,6 +105,11 @@ def write(name: str, source: Source, data_dir: str) -> pathlib.Path:
         download_dir=unused,
         download_config=tfds.download.DownloadConfig(try_download_gcs=False),
       )
+  except ImportError as error:  # TFDS spills what it shuffles through it
+    raise errors.DataError(
+      f"data set {name!r} has a split of over 1 GiB, which takes TensorFlow to"
+      " write: pip install -c constraints.txt -e '.[prepare]'"
+    ) from error
   except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
     raise errors.DataError(
       f"cannot write data set {name!r} to {root}: {error}"
