@@ -16,6 +16,8 @@ import numpy as np
 
 from rethink import bits, errors, example
 
+# What `python -m rethink.prepare NAME` makes without further flags.
+PREPARED_BY_NAME = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 _ID_FEATURES = ("id", "file_name")  # CIFAR's and ImageNet's, in TFDS
 
 
@@ -44,14 +46,21 @@ def load(name: str, data_dir: str) -> Dataset:
     DataError: if it is missing (with the command that prepares it), damaged,
       or not a classification of equally sized images.
   """
-  directory = _find(name, data_dir)
+  directory = find(name, data_dir)
   # Imported late: half a second that `--help` should not pay.
   import tensorflow_datasets as tfds
 
   try:
     # Any: the annotations of tfds leave out None and the feature kinds.
     builder: Any = tfds.builder_from_directory(directory)
-    image_key, label_key, id_key = _keys(builder.info.features, directory)
+    formats = tfds.core.FileFormat
+    if builder.info.file_format not in (formats.ARRAY_RECORD, formats.PARQUET):
+      raise errors.DataError(
+        f"{directory} is in {builder.info.file_format.value} format, which only"
+        " TensorFlow reads; move that folder away and prepare it with\n"
+        f"  python -m rethink.prepare {builder.name} --data_dir={data_dir}"
+      )
+    image_key, label_key, id_key = feature_keys(builder.info, directory)
     classes = tuple(builder.info.features[label_key].names)
     splits, names = {}, {}
     for split, split_info in builder.info.splits.items():
@@ -72,7 +81,9 @@ def load(name: str, data_dir: str) -> Dataset:
     raise
   except Exception as error:  # any reader's fault is the data's fault here
     raise errors.DataError(
-      f"cannot read data set {name!r} in {directory}: {error}"
+      f"cannot read data set {name!r} in {directory}: {error}\n"
+      f"  python -m rethink.prepare --check {name} --data_dir={data_dir}\n"
+      "names the damaged file"
     ) from error
   shapes = {tuple(s.image.shape[1:]) for s in splits.values()}
   if len(shapes) != 1:
@@ -130,7 +141,12 @@ def subset(
   return examples.take(np.sort(order[:n]))
 
 
-def _find(name: str, data_dir: str) -> str:
+def find(name: str, data_dir: str) -> str:
+  """The folder of a prepared data set, in its newest version or the one asked.
+
+  Raises:
+    DataError: with the command that prepares it, if there is none.
+  """
   base, _, version = name.partition(":")
   root = pathlib.Path(data_dir).expanduser() / base
   found = sorted(
@@ -141,20 +157,42 @@ def _find(name: str, data_dir: str) -> str:
     ),
     key=lambda p: [int(x) for x in p.name.split(".")],
   )
-  if not found:
-    raise errors.DataError(
-      f"data set {name!r} is not in {data_dir}; prepare it with\n"
-      f"  python -m rethink.prepare {base} --data_dir={data_dir}\n"
-      "(images of your own: add --folder=DIR or --npz=FILE)"
+  if found:
+    return str(found[-1])
+  command = f"  python -m rethink.prepare {base} --data_dir={data_dir}"
+  if base == "digits":
+    hint = "(needs scikit-learn)"
+  elif base in PREPARED_BY_NAME:
+    hint = "(without network: add --archives=DIR, the official files)"
+  else:
+    command += " --folder=DIR"
+    hint = (
+      "(or --npz=FILE, or neither if TFDS has a builder of that name: those"
+      " need the extra 'prepare')"
     )
-  return str(found[-1])
+  raise errors.DataError(
+    f"data set {name!r} is not in {data_dir}; prepare it with\n{command}\n"
+    f"{hint}"
+  )
 
 
-def _keys(features, directory: str) -> tuple[str, str, str | None]:
+def feature_keys(info: Any, directory: str) -> tuple[str, str, str | None]:
+  """(image, label, id or None) of a tfds.core.DatasetInfo.
+
+  Of two labels (CIFAR-100 has a coarse one) the supervised one is meant.
+
+  Raises:
+    DataError: if the data set is not an image classification.
+  """
   import tensorflow_datasets as tfds
 
+  supervised = info.supervised_keys or ()
+
   def only(kind):
-    names = [k for k, f in features.items() if isinstance(f, kind)]
+    names = [k for k, f in info.features.items() if isinstance(f, kind)]
+    chosen = [k for k in names if k in supervised]
+    if len(names) > 1 and len(chosen) == 1:
+      return chosen[0]
     if len(names) != 1:
       raise errors.DataError(
         f"{directory}: an image classification has one {kind.__name__}"
@@ -162,7 +200,7 @@ def _keys(features, directory: str) -> tuple[str, str, str | None]:
       )
     return names[0]
 
-  id_keys = [k for k in _ID_FEATURES if k in features]
+  id_keys = [k for k in _ID_FEATURES if k in info.features]
   return (
     only(tfds.features.Image),
     only(tfds.features.ClassLabel),
@@ -174,6 +212,10 @@ def _examples(rows, split, image_key, label_key, id_key):
   if id_key:
     names = [row[id_key].decode() for row in rows]
   else:
+    # MNIST stores no name, and to add one would make our files differ from the
+    # stock builder's. Its records have one order whoever writes them (by a hash
+    # of split and position in the archive), which shards merely cut: the
+    # position in it is a name that neither sharding nor a reader can change.
     names = [str(position) for position in range(len(rows))]
   with concurrent.futures.ThreadPoolExecutor() as pool:
     images = list(

@@ -19,6 +19,8 @@ from rethink.prepare import digits, writer
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Genuine files that no repository should hold; a test skips without them.
+SHARED = pathlib.Path(os.environ.get("RETHINK_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,15 @@ def data_dir(tmp_path_factory) -> str:
   """A data_dir that holds the digits; one per test process."""
   folder = str(tmp_path_factory.mktemp("data"))
   writer.write("digits", digits.source(), folder)
+  return folder
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> pathlib.Path:
+  """The folder of the four official archives of Fashion-MNIST."""
+  folder = SHARED / "data" / "fashion-mnist"
+  if not folder.is_dir():
+    pytest.skip(f"{folder} is not there; $RETHINK_SHARED names another parent")
   return folder
 
 

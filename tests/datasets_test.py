@@ -2,6 +2,7 @@ import functools
 import json
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -187,7 +188,35 @@ def test_missing_data_say_how_to_prepare_them(tmp_path):
   with pytest.raises(errors.DataError) as caught:
     datasets.load("cifar99", str(tmp_path))
   command = f"python -m rethink.prepare cifar99 --data_dir={tmp_path}"
+  assert f"{command} --folder=DIR\n" in str(caught.value)
+  assert "--npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", datasets.PREPARED_BY_NAME)
+def test_missing_data_with_a_name_of_their_own_need_no_more(name, tmp_path):
+  with pytest.raises(errors.DataError) as caught:
+    datasets.load(f"{name}:9.9.9", str(tmp_path))
+  command = f"python -m rethink.prepare {name} --data_dir={tmp_path}\n"
   assert command in str(caught.value)
+  assert "--npz" not in str(caught.value)
+
+
+def test_of_two_labels_the_supervised_one_is_meant():
+  features = {
+    "picture": tfds.features.Image(shape=(2, 2, 1)),
+    "coarse": tfds.features.ClassLabel(num_classes=2),
+    "fine": tfds.features.ClassLabel(num_classes=4),
+  }
+
+  def keys(supervised):
+    info = types.SimpleNamespace(features=features, supervised_keys=supervised)
+    return datasets.feature_keys(info, "/data")
+
+  assert keys(("picture", "fine")) == ("picture", "fine", None)
+  assert keys(("picture", "coarse")) == ("picture", "coarse", None)
+  for unclear in (None, ("picture", "picture"), ("coarse", "fine")):
+    with pytest.raises(errors.DataError, match="'coarse', 'fine'"):
+      keys(unclear)
 
 
 def _versions(folder, *versions):
@@ -233,8 +262,10 @@ def _flip(path, where):
 @pytest.mark.parametrize("where", [500, 1000, 2500])
 def test_a_flipped_byte_in_the_records_is_seen(where, copied, tmp_path):
   _flip(_records(copied), where)
-  with pytest.raises(errors.DataError, match="photos"):
+  with pytest.raises(errors.DataError, match="photos") as caught:
     _load(tmp_path)
+  command = f"rethink.prepare --check photos --data_dir={tmp_path}"
+  assert command in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [0, 10, 2000, 65536])

@@ -444,7 +444,12 @@ def test_the_command_prepares(tmp_path):
   ("args", "code", "message"),
   [
     ((), 2, "one name"),
-    (("a/b",), 2, "one name"),
+    (("a/b",), 2, "'a/b' is no data set that TFDS"),
+    (("a/b", "--npz=c"), 2, "one name"),
+    (("a/b/c",), 2, "one name"),
+    (("mine:1.0.0",), 2, "one name"),
+    (("digits", "--archives=a"), 2, "data sets that TFDS knows"),
+    (("mine", "--archives=a", "--npz=b"), 2, "data sets that TFDS knows"),
     (("../up",), 2, "one name"),
     (("no_such_data_set",), 2, "no_such_data_set"),
     (("mine", "--folder=a", "--npz=b"), 2, "not both"),

@@ -1,14 +1,25 @@
-"""Puts a data set on disk: `python -m rethink.prepare digits`.
+"""Puts a data set on disk; nothing else in the package uses the network.
 
 python -m rethink.prepare digits
+python -m rethink.prepare cifar10      or cifar100, mnist, fashion_mnist
+python -m rethink.prepare cifar10 --archives=DIR      official files, no network
 python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
 python -m rethink.prepare my_arrays --npz=FILE        x_train y_train x_test ..
+python -m rethink.prepare svhn_cropped    a stock builder; needs .[prepare]
+python -m rethink.prepare --check NAME    reads every record, names damage
 """
+
+import pathlib
+import re
 
 from absl import app, flags
 
 from rethink import entry, errors
 
+_ARCHIVES = flags.DEFINE_string(
+  "archives", None, "Folder of the official archives, instead of a download."
+)
+_CHECK = flags.DEFINE_bool("check", False, "Verify a prepared data set.")
 _DATA_DIR = entry.define_data_dir()
 _FOLDER = flags.DEFINE_string(
   "folder", None, "Folder of images, <split>/<class>/*.jpg|png."
@@ -31,29 +42,48 @@ def main(argv: list[str]) -> int:
 
 
 def _prepare(names: list[str]) -> None:
-  if len(names) != 1 or not names[0].isidentifier():
+  own = _FOLDER.value or _NPZ.value
+  # A config of a stock builder and a version may follow the name.
+  pattern = r"[^\W\d]\w*" if own else r"[^\W\d]\w*(/\w[\w.-]*)?"
+  pattern += r"(:\d+\.\d+\.\d+)?" if _CHECK.value else ""
+  if len(names) != 1 or not re.fullmatch(pattern, names[0]):
     raise errors.ConfigError(
       "give the data set one name, of letters, digits and underscores:"
-      " python -m rethink.prepare NAME [--folder=DIR | --npz=FILE]"
+      " python -m rethink.prepare NAME"
+      " [--archives=DIR | --folder=DIR | --npz=FILE | --check]"
     )
   if _FOLDER.value and _NPZ.value:
     raise errors.ConfigError("give --folder or --npz, not both")
+  if _ARCHIVES.value and (own or names[0] == "digits"):
+    raise errors.ConfigError("--archives is for data sets that TFDS knows")
+  if _CHECK.value and (own or _ARCHIVES.value):
+    raise errors.ConfigError("--check goes with --data_dir alone")
   if _IMAGE_SIZE.value and not _FOLDER.value:
     raise errors.ConfigError("--image_size needs --folder")
-  from rethink.prepare import arrays, digits, folder, writer
+  from rethink.prepare import check
 
-  name = names[0]
+  name, data_dir = names[0], entry.data_dir(_DATA_DIR.value)
+  if not _CHECK.value:
+    folder = _write(name, data_dir)
+    print(folder)
+    name = f"{folder.parent.relative_to(data_dir)}:{folder.name}"
+  print(check.summary(name, data_dir))
+
+
+def _write(name: str, data_dir: str) -> pathlib.Path:
+  from rethink.prepare import arrays, digits, folder, official, stock, writer
+
+  if name in official.CONTENT and not (_FOLDER.value or _NPZ.value):
+    return official.prepare(name, data_dir, _ARCHIVES.value)
   if _FOLDER.value:
     source = folder.source(_FOLDER.value, _IMAGE_SIZE.value)
   elif _NPZ.value:
     source = arrays.source(_NPZ.value)
   elif name == "digits":
-    source = digits.source()
+    return writer.write(name, digits.source(), data_dir, keep=True)
   else:
-    raise errors.ConfigError(
-      f"{name!r} comes with no package; give --folder=DIR or --npz=FILE"
-    )
-  print(writer.write(name, source, entry.data_dir(_DATA_DIR.value)))
+    return stock.prepare(name, data_dir, _ARCHIVES.value)
+  return writer.write(name, source, data_dir)
 
 
 if __name__ == "__main__":

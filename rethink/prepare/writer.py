@@ -5,13 +5,14 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
 
 from rethink import errors
+from rethink.prepare import lock
 
 VERSION = "1.0.0"
 
@@ -46,25 +47,34 @@ class Source(NamedTuple):
   splits: Mapping[str, Iterable[Item]]
 
 
-def write(name: str, source: Source, data_dir: str) -> pathlib.Path:
+class Content(NamedTuple):
+  """What a builder of TFDS's data sets reads from their archives.
+
+  Attributes:
+    class_names: by label feature, where they come with the archives.
+    splits: by split, the features of its examples; the position is the key by
+      which TFDS shuffles.
+  """
+
+  class_names: Mapping[str, Sequence[str]]
+  splits: Mapping[str, Iterable[Mapping[str, Any]]]
+
+
+def write(
+  name: str, source: Source, data_dir: str, *, keep: bool = False
+) -> pathlib.Path:
   """Writes `data_dir/name/1.0.0`, whole or not at all; returns the folder.
 
-  Raises:
-    DataError: if it is there already, or cannot be written.
-  """
-  root = pathlib.Path(data_dir).expanduser() / name
-  folder = root / VERSION
-  if folder.exists():
-    raise errors.DataError(
-      f"data set {name!r} is in {folder} already; delete that folder first if"
-      " it is to be made anew"
-    )
-  for left in root.glob(f"incomplete.*_{VERSION}"):
-    shutil.rmtree(left)  # of a preparer that was killed
-  import tensorflow_datasets as tfds
+  Args:
+    name: of the data set.
+    source: its content.
+    data_dir: holds the prepared data sets.
+    keep: one that is there already is as good, for the content never changes.
 
-  if not sys.stderr.isatty():
-    tfds.disable_progress_bar()
+  Raises:
+    DataError: if it is there already and not to be kept, or cannot be written.
+  """
+  import tensorflow_datasets as tfds
 
   class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version(VERSION)
@@ -92,14 +102,51 @@ def write(name: str, source: Source, data_dir: str) -> pathlib.Path:
 
     def _generate_examples(self, items):
       for item in items:
+        image = item.image
+        if isinstance(image, bytes):
+          image = io.BytesIO(image)
+        else:
+          image = png(image)
         yield (
           item.name,
-          {"id": item.name, "image": _encoded(item), "label": item.label},
+          {"id": item.name, "image": image, "label": item.label},
         )
 
   Builder.name = name
+  folder = pathlib.Path(data_dir).expanduser() / name / VERSION
+  if keep and folder.exists():  # also on a disk that takes no lock
+    return folder
+  with lock.held(name, data_dir):
+    if keep and folder.exists():
+      return folder
+    if folder.exists():
+      raise errors.DataError(
+        f"data set {name!r} is in {folder} already; delete that folder first"
+        " if it is to be made anew"
+      )
+    build(Builder, data_dir)
+  return folder
+
+
+def build(builder_class, data_dir: str) -> None:
+  """Lets a builder write its data set; the caller holds the lock.
+
+  Args:
+    builder_class: a tfds.core.GeneratorBasedBuilder that downloads nothing.
+    data_dir: holds the prepared data sets.
+
+  Raises:
+    DataError: if it cannot be written; nothing of it is left then.
+  """
+  import tensorflow_datasets as tfds
+
+  if not sys.stderr.isatty():
+    tfds.disable_progress_bar()
+  name = builder_class.name
+  root = pathlib.Path(data_dir).expanduser()
   try:
-    builder = Builder(data_dir=str(root.parent), file_format="array_record")
+    clear(root / name, str(builder_class.VERSION))
+    builder = builder_class(data_dir=str(root), file_format="array_record")
     with tempfile.TemporaryDirectory() as unused:
       builder.download_and_prepare(
         download_dir=unused,
@@ -112,15 +159,19 @@ def write(name: str, source: Source, data_dir: str) -> pathlib.Path:
     ) from error
   except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
     raise errors.DataError(
-      f"cannot write data set {name!r} to {root}: {error}"
+      f"cannot write data set {name!r} to {root / name}: {error}"
     ) from error
-  return folder
 
 
-def _encoded(item: Item) -> io.BytesIO:
-  if isinstance(item.image, bytes):
-    return io.BytesIO(item.image)
-  image = item.image[..., 0] if item.image.shape[-1] == 1 else item.image
+def clear(root: pathlib.Path, version: str) -> None:
+  """Removes what a killed preparer left; the lock says that none is alive."""
+  for left in root.glob(f"incomplete.*_{version}"):
+    shutil.rmtree(left)
+
+
+def png(image: np.ndarray) -> io.BytesIO:
+  """Encodes uint8[h, w, c]; TFDS itself would need TensorFlow for it."""
+  image = image[..., 0] if image.shape[-1] == 1 else image
   buffer = io.BytesIO()
   PIL.Image.fromarray(image).save(buffer, format="PNG")
   buffer.seek(0)

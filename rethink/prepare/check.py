@@ -1,0 +1,113 @@
+"""Reads a prepared data set record by record and names what is damaged."""
+
+import json
+import pathlib
+from typing import Any
+
+from rethink import datasets, errors
+
+
+def summary(name: str, data_dir: str) -> str:
+  """One line on a sound data set: version, examples, fingerprint.
+
+  Args:
+    name: "name" (newest version) or "name:version".
+    data_dir: the folder that holds `name/version/`.
+
+  Raises:
+    DataError: naming the damaged file, and the record's position in it.
+  """
+  folder = pathlib.Path(datasets.find(name, data_dir))
+  for file in ("dataset_info.json", "features.json"):
+    try:
+      json.loads((folder / file).read_text())
+    except (OSError, ValueError) as error:
+      raise _damaged(folder / file, f"is damaged: {error}") from None
+  # Imported late: half a second that `--help` should not pay.
+  import tensorflow_datasets as tfds
+
+  try:
+    # Any: the annotations of tfds leave out None and the feature kinds.
+    builder: Any = tfds.builder_from_directory(folder)
+  except Exception as error:  # any reader's fault is the data's fault here
+    raise _damaged(folder / "*", f"is damaged: {error}") from error
+  shards = []
+  if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+    shards = [
+      _Shard(pathlib.Path(shard.filename), shard.examples_in_shard)
+      for split in builder.info.splits.values()
+      for shard in split.file_instructions
+    ]
+  try:
+    info = datasets.load(name, data_dir).info  # decodes every record
+  except errors.DataError:
+    for shard in shards:
+      _check_records(shard, builder.info)
+    raise
+  counts = ", ".join(f"{split} {n}" for split, n in info.splits.items())
+  return (
+    f"{name.partition(':')[0]} {info.version}: {counts};"
+    f" fingerprint {info.fingerprint}"
+  )
+
+
+def _check_records(shard: "_Shard", info: Any) -> None:
+  import tensorflow_datasets as tfds
+
+  image_key, label_key, _ = datasets.feature_keys(info, str(shard.path.parent))
+  classes = info.features[label_key].num_classes
+  for position in range(shard.count):
+    record = shard.read(position)
+    where = f"record {position} of {shard.count}"
+    try:
+      row = info.features.deserialize_example_np(
+        record, decoders={image_key: tfds.decode.SkipDecoding()}
+      )
+    except Exception as error:
+      raise _damaged(shard.path, f"{where}: {error}") from error
+    try:
+      datasets.decode(row[image_key], where)
+    except errors.DataError as error:
+      raise _damaged(shard.path, str(error)) from None
+    if not 0 <= row[label_key] < classes:
+      raise _damaged(
+        shard.path,
+        f"{where} has the label {row[label_key]}, of {classes} classes",
+      )
+
+
+def _damaged(path: pathlib.Path, fault: str) -> errors.DataError:
+  return errors.DataError(
+    f"{path}: {fault}\ndelete {path.parent} and prepare the data set again"
+  )
+
+
+class _Shard:
+  """An ArrayRecord file whose faults name it.
+
+  Its reader raises whatever its C++ found, so every exception is caught.
+  """
+
+  def __init__(self, path: pathlib.Path, count: int):
+    from array_record.python import array_record_module  # pyright: ignore
+
+    self.path, self.count = path, count
+    if not path.is_file():
+      raise _damaged(path, "is missing")
+    try:
+      self._reader = array_record_module.ArrayRecordReader(str(path))
+      found = self._reader.num_records()
+    except Exception as error:
+      raise _damaged(path, f"is damaged: {error}") from error
+    if found != count:
+      raise _damaged(
+        path, f"holds {found} records, dataset_info.json says {count}"
+      )
+
+  def read(self, position: int) -> bytes:
+    try:
+      return self._reader.read([position])[0]
+    except Exception as error:
+      raise _damaged(
+        self.path, f"record {position} of {self.count}: {error}"
+      ) from error

@@ -1,0 +1,66 @@
+"""The paper's small data sets, as the stock builders of TFDS write them.
+
+Name, version, features and description are those of the installed TFDS; what
+reads the archives is ours and needs no TensorFlow. Ids, labels, pixels and the
+order of the records are equal to the stock builder's, which shuffles by a hash
+of the same keys.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rethink.prepare import archives, cifar, lock, mnist, writer
+
+CONTENT: Mapping[str, Callable[[Mapping[str, bytes]], writer.Content]] = {
+  "mnist": mnist.content,
+  "fashion_mnist": mnist.content,
+  "cifar10": cifar.cifar10,
+  "cifar100": cifar.cifar100,
+}
+
+
+def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
+  """Writes a data set unless it is there; returns the folder.
+
+  Unlike a folder of images it can have one content only, so that finding it
+  there is as good as making it.
+
+  Args:
+    name: of CONTENT.
+    data_dir: holds the prepared data sets.
+    directory: holds the official archives; None downloads them.
+
+  Raises:
+    DataError: if an archive is missing or changed, or the disk refuses.
+  """
+  import tensorflow_datasets as tfds
+
+  stock: Any = tfds.builder_cls(name)
+  root = pathlib.Path(data_dir).expanduser()
+  folder = root / name / str(stock.VERSION)
+  if folder.exists():  # also where the disk is read-only and takes no lock
+    return folder
+  with lock.held(name, data_dir):
+    if not folder.exists():
+      content = CONTENT[name](archives.read(name, directory, data_dir))
+      writer.build(_builder(stock, content), data_dir)
+  return folder
+
+
+def _builder(stock: Any, content: writer.Content):
+  class Builder(stock, skip_registration=True):  # pyright: ignore
+    def _split_generators(self, dl_manager):
+      del dl_manager
+      for key, names in content.class_names.items():
+        self.info.features[key].names = names
+      return {
+        split: self._generate_examples(examples)
+        for split, examples in content.splits.items()
+      }
+
+    def _generate_examples(self, examples):
+      yield from enumerate(examples)
+
+  Builder.name = stock.name
+  return Builder

@@ -1,0 +1,58 @@
+"""Any other image classification that TFDS has a builder for.
+
+The stock builders need TensorFlow, which the extra `prepare` installs.
+"""
+
+import importlib.util
+import pathlib
+
+from rethink import errors
+from rethink.prepare import lock, writer
+
+
+def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
+  """Runs a stock builder unless its data set is there; returns the folder.
+
+  Args:
+    name: "name" or "name/config" in TFDS.
+    data_dir: holds the prepared data sets.
+    directory: archives that need not, or cannot, be downloaded.
+
+  Raises:
+    ConfigError: if TFDS has no such builder.
+    DataError: if TensorFlow is missing or the builder fails.
+  """
+  import tensorflow_datasets as tfds
+
+  try:
+    tfds.builder_cls(name.partition("/")[0])
+  except tfds.core.DatasetNotFoundError:
+    raise errors.ConfigError(
+      f"{name!r} is no data set that TFDS has a builder for; give --folder=DIR"
+      " or --npz=FILE"
+    ) from None
+  if importlib.util.find_spec("tensorflow") is None:
+    raise errors.DataError(
+      f"the stock builder of {name!r} needs TensorFlow, which the extra"
+      " 'prepare' of this package installs: pip install -c constraints.txt -e"
+      " '.[prepare]'"
+    )
+  with lock.held(name, data_dir):
+    try:
+      builder = tfds.builder(
+        name,
+        data_dir=str(pathlib.Path(data_dir).expanduser()),
+        file_format="array_record",
+      )
+      folder = pathlib.Path(builder.data_path)
+      writer.clear(folder.parent, folder.name)
+      builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+          manual_dir=directory, try_download_gcs=False
+        )
+      )
+    except Exception as error:  # 245 builders raise what they like
+      raise errors.DataError(
+        f"the stock builder of {name!r} failed: {error}"
+      ) from error
+  return folder
