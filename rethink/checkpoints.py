@@ -111,7 +111,10 @@ class _Store:
     for path in folder.iterdir():  # of processes that died
       if ".orbax-checkpoint-tmp" in path.name or path.suffix == ".deleted":
         shutil.rmtree(path, ignore_errors=True)
-    self._orbax = ocp.StandardCheckpointer()
+    # Made in the background, a folder that cannot be made holds up the exit of
+    # the process for five minutes.
+    options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+    self._orbax = ocp.StandardCheckpointer(async_options=options)
     self._worker = concurrent.futures.ThreadPoolExecutor(1, "confirm_save")
     self._job: concurrent.futures.Future | None = None
 

@@ -177,9 +177,10 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-  """When a process started, in ticks since boot; "" if there is none."""
+  """When a process started, in ticks since boot; "" if it lives no more."""
   try:
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
   except OSError:
     return ""
-  return stat.rpartition(")")[2].split()[19]
+  fields = stat.rpartition(")")[2].split()
+  return "" if fields[0] in "ZX" else fields[19]  # a zombie is dead
