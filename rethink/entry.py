@@ -1,7 +1,7 @@
 """What the entry points share: flags, signals, exit codes.
 
-Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data missing or
-damaged; 75 preempted, state saved, run again; 1 anything else.
+Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data or saved states
+missing or damaged; 75 preempted, state saved, run again; 1 anything else.
 """
 
 import importlib.util

@@ -25,6 +25,12 @@ class DataError(RethinkError):
   exit_code = 4
 
 
+class CheckpointError(RethinkError):
+  """A saved state is damaged; no DataError, as it concerns one run only."""
+
+  exit_code = 4
+
+
 class PreemptedError(RethinkError):
   """Asked to stop; the state is saved and the same command goes on."""
 

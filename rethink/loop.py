@@ -76,7 +76,7 @@ class Trainer:
       spread,
     )
     self.saved = checkpoints.Checkpoints(
-      run.workdir, self.book.checkpoints_to_keep
+      run.workdir, self.book.checkpoints_to_keep, run.identity
     )
     restored = self.saved.restore(self.state)
     if restored is not None:
@@ -197,6 +197,7 @@ class Trainer:
 
   def _between(self) -> None:
     """Between chunks: has somebody asked to stop, has a save failed?"""
+    self.run.check_lock()
     self.saved.check()
     if self.stop.name:
       raise _StopRequestedError

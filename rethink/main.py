@@ -16,6 +16,11 @@ _WORKDIR = flags.DEFINE_string(
 )
 _DATA_DIR = entry.define_data_dir()
 _DETERMINISTIC = entry.define_deterministic()
+_RESTART = flags.DEFINE_bool(
+  "restart_from_scratch",
+  False,
+  "Set all saved states of the run aside and start at step 0.",
+)
 flags.adopt_module_key_flags(entry)  # so that --help shows them
 
 
@@ -30,7 +35,9 @@ def main(argv: list[str]) -> int:
 
     name = "/".join(entry.config_name())
     data_dir = entry.data_dir(_DATA_DIR.value)
-    methods.execute(_CONFIG.value, workdir, data_dir, stop, name)
+    methods.execute(
+      _CONFIG.value, workdir, data_dir, stop, name, _RESTART.value
+    )
     print(summary.table([(name, workdir)]))
 
   return entry.exit_code(run)

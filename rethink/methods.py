@@ -2,7 +2,7 @@
 
 import jax
 
-from rethink import errors, loop, runs, settings, signals
+from rethink import checkpoints, errors, locks, loop, runs, settings, signals
 
 
 def train(
@@ -24,6 +24,7 @@ def execute(
   data_dir: str,
   stop: signals.StopFlag,
   name: str = "",
+  restart: bool = False,
 ) -> runs.Run:
   """Runs a config in its directory, from wherever it was left.
 
@@ -33,6 +34,7 @@ def execute(
     data_dir: where prepared data sets lie.
     stop: asks the run to save and leave.
     name: of the run, for people; by default the directory's.
+    restart: set all saved states aside and start at step 0.
 
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
@@ -45,21 +47,34 @@ def execute(
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   run_settings = settings.resolve(config)
-  run = runs.Run(workdir, run_settings.outcome, run_settings.bookkeeping, name)
-  if run.done:
-    print(f"{run.name} is done already ({workdir})", flush=True)
-    return run
-  run.start()
-  try:
-    _METHODS[config.method](run_settings, run, data_dir, stop)
-  except errors.PreemptedError as error:
-    run.update(state="preempted", message=str(error))
-    raise
-  except errors.DivergedError as error:
-    run.update(state="diverged", message=str(error))
-    raise
-  except BaseException as error:
-    run.update(state="failed", message=f"{type(error).__name__}: {error}")
-    raise
-  run.update(state="done", message="")
+  with locks.hold(workdir) as lock:
+    run = runs.Run(
+      workdir,
+      run_settings.outcome,
+      run_settings.bookkeeping,
+      name,
+      restart,
+      lock.check,
+    )
+    if run.done:
+      print(f"{run.name} is done already ({workdir})", flush=True)
+      return run
+    run.start()
+    try:
+      if restart:
+        checkpoints.restart(workdir)
+      _METHODS[config.method](run_settings, run, data_dir, stop)
+    except locks.LostError:
+      raise  # the directory is another process's now
+    except errors.PreemptedError as error:
+      run.update(state="preempted", message=str(error))
+      raise
+    except errors.DivergedError as error:
+      run.update(state="diverged", message=str(error))
+      raise
+    except BaseException as error:
+      run.update(state="failed", message=f"{type(error).__name__}: {error}")
+      raise
+    # The states and their manifests are on disk: the method has closed them.
+    run.update(state="done", message="")
   return run

@@ -5,6 +5,8 @@
   metrics.jsonl  one row per evaluated epoch, "<split>/<name>" keys; durations
                  and clock times stand under "time/"
   checkpoints/   the newest states; best/ the one with the best metric
+  damaged/       states that failed their check, set aside
+  lock.json      which process works here
 
 Imports no JAX: reports read runs on machines that have none.
 """
@@ -19,7 +21,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rethink import errors
@@ -90,6 +92,7 @@ class Run:
     name: for people.
     workdir: where it lies.
     rows: the metrics so far, one row per evaluated epoch.
+    check_lock: raises if another process has taken the directory over.
   """
 
   def __init__(
@@ -98,8 +101,18 @@ class Run:
     outcome: Mapping[str, Any],
     bookkeeping: Mapping[str, Any],
     name: str = "",
+    restart: bool = False,
+    check_lock: Callable[[], None] = lambda: None,
   ):
     """Creates the directory, or opens it if it is of the same run.
+
+    Args:
+      workdir: the directory.
+      outcome: the fields that change the result.
+      bookkeeping: the other fields.
+      name: for people; by default the directory's.
+      restart: forget what is there: config, status and rows.
+      check_lock: raises if another process has taken the directory over.
 
     Raises:
       ConfigError: with the fields that differ, if it is of another run, or if
@@ -113,7 +126,9 @@ class Run:
       raise errors.ConfigError(
         f"--workdir={workdir} cannot be written: {error.strerror}"
       ) from None
-    record = read(self.workdir)
+    empty = Record(self.workdir, {}, {}, [])
+    record = empty if restart else read(self.workdir)
+    self.check_lock = check_lock
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
     # Without a saved state there is nothing to lose: a run that was refused or
     # killed early does not hold its directory against a corrected config.
@@ -121,6 +136,7 @@ class Run:
     held = record.status.get("state") == "done" or any(
       step.name.isdigit() for step in saved
     )
+    held = held and bool(record.config)  # manifests know the run, too
     changed = held and differences(record.config["outcome"], outcome)
     if changed:
       raise errors.ConfigError(
@@ -146,13 +162,22 @@ class Run:
     return self._status
 
   @property
+  def identity(self) -> dict[str, str]:
+    """What a saved state belongs to, once `check_data` has been called."""
+    return {
+      "config": self._config["fingerprint"],
+      "data": self._config["data"]["fingerprint"],
+      "commit": self._status["commit"],
+    }
+
+  @property
   def done(self) -> bool:
     """Whether an earlier process has brought the run to its end."""
     return self._status.get("state") == "done"
 
   def start(self) -> None:
     """Says in the directory that this process works on it."""
-    _write_json(self.workdir / "config.json", self._config)
+    write_json(self.workdir / "config.json", self._config)
     self._status = {
       **self._status,
       "fingerprint": self._config["fingerprint"],
@@ -182,7 +207,7 @@ class Run:
         + "\nput the old data set back, or give another --workdir"
       )
     self._config["data"] = data
-    _write_json(self.workdir / "config.json", self._config)
+    write_json(self.workdir / "config.json", self._config)
 
   def cut(self, step: int) -> None:
     """Forgets the rows past a step: their state was lost with the process."""
@@ -204,7 +229,7 @@ class Run:
     self._status.update(
       fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
     )
-    _write_json(self.workdir / "status.json", self._status)
+    write_json(self.workdir / "status.json", self._status)
 
 
 def provenance() -> dict[str, Any]:
@@ -237,7 +262,8 @@ def _line(row: Row) -> str:
   return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  """Writes a JSON file, whole or not at all."""
   _write(path, json.dumps(value, indent=2) + "\n")
 
 

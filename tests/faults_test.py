@@ -118,6 +118,41 @@ def test_a_signal_saves_exits_75_and_the_same_command_goes_on(
   assert f"resuming at step {saved}" in text
 
 
+def test_f5_a_kill_right_after_the_signal_costs_no_bit(tmp_path, data_dir):
+  whole, broken = tmp_path / "whole", tmp_path / "broken"
+  _finish(_start(whole, data_dir, epochs=80))
+  process = _start(broken, data_dir, epochs=80)
+  while _rows(broken) < 3 and process.poll() is None:
+    time.sleep(0.01)
+  process.send_signal(signal.SIGTERM)
+  time.sleep(0.1)
+  process.kill()
+  process.communicate()
+  assert process.returncode in (-signal.SIGKILL, 75)
+  assert "resuming at step" in _finish(_start(broken, data_dir, epochs=80))
+  assert end(broken) == end(whole)
+
+
+def test_f29_the_second_of_two_trainers_is_refused(tmp_path, data_dir):
+  first = _start(tmp_path, data_dir, epochs=1000)
+  while not _rows(tmp_path) and first.poll() is None:
+    time.sleep(0.01)
+  second = _start(tmp_path, data_dir, epochs=1000)
+  text, _ = second.communicate(timeout=120)
+  assert second.returncode == 2
+  assert f"in use by process {first.pid} on " in text
+  first.kill()
+  first.communicate()
+  third = _start(tmp_path, data_dir, epochs=1000)
+  while f'"pid": {third.pid},' not in (tmp_path / "lock.json").read_text():
+    assert third.poll() is None
+    time.sleep(0.01)
+  third.send_signal(signal.SIGTERM)
+  text, _ = third.communicate(timeout=120)
+  assert third.returncode == 75, text
+  assert f"taken over from process {first.pid}" in text
+
+
 def test_a_disk_that_fills_up_reaches_the_exit_code(tmp_path, data_dir):
   # No file may grow past 100 kB: metrics and status fit, a state does not.
   code = (

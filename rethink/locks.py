@@ -1,0 +1,186 @@
+"""One trainer per run directory: `lock.json` says who, and that it lives.
+
+flock would be simpler, but a run directory may lie on a shared file system,
+where it is silently local or missing, and it tells nobody who holds it. An
+exclusive create and a renewed mtime work wherever files do.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from rethink import errors
+
+NAME = "lock.json"
+HEARTBEAT_SECONDS = 10.0
+# Without a heartbeat for so long, a holder on another machine counts as dead.
+STALE_SECONDS = 60.0
+_FIELDS = ("token", "host", "machine", "pid", "started")
+
+
+class LostError(errors.RethinkError):
+  """Another process has taken the directory over."""
+
+
+class Lock:
+  """A lock that this process holds."""
+
+  def __init__(self, path: pathlib.Path, token: str):
+    self._path, self._token = path, token
+
+  def check(self) -> None:
+    """Makes sure that nobody has taken the lock over.
+
+    Raises:
+      LostError: if this process was silent for so long that somebody did.
+    """
+    holder = _read(self._path)
+    if holder["token"] not in (self._token, ""):
+      raise LostError(
+        f"{self._path.parent} was taken over by {_who(holder)} while this"
+        " process did not respond; it leaves the run to that one"
+      )
+
+
+@contextlib.contextmanager
+def hold(workdir: str | os.PathLike) -> Iterator[Lock]:
+  """Holds the lock of a run directory, which is created if need be.
+
+  Raises:
+    ConfigError: if another process holds it, or it cannot be written.
+  """
+  path = pathlib.Path(workdir).absolute() / NAME
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = _acquire(path)
+  except OSError as error:
+    raise errors.ConfigError(
+      f"--workdir={workdir} cannot be written: {error.strerror}"
+    ) from None
+  lock, stop = Lock(path, token), threading.Event()
+  beat = threading.Thread(target=_beat, args=(lock, path, stop), daemon=True)
+  beat.start()
+  try:
+    yield lock
+  finally:
+    stop.set()
+    beat.join()
+    _release(path, token)
+
+
+def _beat(lock: Lock, path: pathlib.Path, stop: threading.Event) -> None:
+  while not stop.wait(HEARTBEAT_SECONDS):
+    # Somebody else's lock, or a file system that is away for a while.
+    with contextlib.suppress(LostError, OSError):
+      lock.check()
+      os.utime(path)
+
+
+def _acquire(path: pathlib.Path) -> str:
+  """Creates the lock or takes over a stale one; returns its token."""
+  token = uuid.uuid4().hex[:8]
+  text = json.dumps({"token": token, **_self()})
+  try:
+    with open(path, "x") as f:
+      f.write(text)
+    return token
+  except FileExistsError:
+    pass
+  holder = _read(path)
+  if not _stale(path, holder):
+    raise errors.ConfigError(
+      f"{path.parent} is in use by {_who(holder)}, last seen"
+      f" {max(0, _age(path)):.0f} s ago; wait, stop it, or give another"
+      f" --workdir ({path.name} of a dead process on another host can be taken"
+      f" over after {STALE_SECONDS:.0f} s)"
+    )
+  # Whoever locks this very generation of the lock may replace it, once; and a
+  # process that dies meanwhile leaves a lock that is taken over in its turn.
+  claim = path.with_name(f"{path.name}.{holder['token']}")
+  claim_token = _acquire(claim)
+  try:
+    if _read(path)["token"] != holder["token"]:
+      raise errors.ConfigError(f"{path.parent} has just been taken by another")
+    partial = claim.with_name(f"{claim.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+  finally:
+    _release(claim, claim_token)
+  print(f"{path}: taken over from {_who(holder)}, which is gone", flush=True)
+  return token
+
+
+def _release(path: pathlib.Path, token: str) -> None:
+  with contextlib.suppress(OSError):
+    if _read(path)["token"] == token:
+      path.unlink()
+
+
+def _stale(path: pathlib.Path, holder: dict[str, Any]) -> bool:
+  me = _self()
+  if holder["machine"] == me["machine"] and me["machine"]:
+    return _started(holder["pid"]) != holder["started"]
+  return _age(path) > STALE_SECONDS
+
+
+def _age(path: pathlib.Path) -> float:
+  """Seconds since the last heartbeat, by the clock of the file system."""
+  probe = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.probe")
+  probe.touch()
+  try:
+    return probe.stat().st_mtime - path.stat().st_mtime
+  except FileNotFoundError:
+    return 0.0
+  finally:
+    probe.unlink()
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  """The holder; unknown if it is just being written, or was not to its end."""
+  holder: dict[str, Any] = dict.fromkeys(_FIELDS, "")
+  with contextlib.suppress(OSError, ValueError, TypeError):
+    holder.update(json.loads(path.read_text()))
+  return holder
+
+
+def _who(holder: dict[str, Any]) -> str:
+  return f"process {holder['pid'] or '?'} on {holder['host'] or 'some host'}"
+
+
+def _self() -> dict[str, Any]:
+  return {
+    "host": socket.gethostname(),
+    "machine": _machine(),
+    "pid": os.getpid(),
+    "started": _started(os.getpid()),
+    "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+  }
+
+
+def _machine() -> str:
+  """Names the set of processes that a pid is unique in; "" if unknown.
+
+  Containers share host names, and a host that has booted counts pids anew.
+  """
+  try:
+    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+  except OSError:
+    return ""
+
+
+def _started(pid: int) -> str:
+  """When a process started, in ticks since boot; "" if it lives no more."""
+  try:
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+  except OSError:
+    return ""
+  fields = stat.rpartition(")")[2].split()
+  return "" if fields[0] in "ZX" else fields[19]  # a zombie is dead

@@ -1,0 +1,229 @@
+"""Whole runs, in this process, that meet a fault: docs/reliability.md."""
+
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from rethink import errors, evaluate, locks, loop, methods, runs, signals, train
+from rethink.pipeline import splits
+from rethink.prepare import digits, writer
+from tests.conftest import python
+from tests.loop_test import StopAfter, end
+
+
+def _execute(config, workdir, data_dir, stop=None, **kwargs):
+  return methods.execute(
+    config, str(workdir), data_dir, stop or StopAfter(), **kwargs
+  )
+
+
+def _steps(workdir) -> list[int]:
+  return sorted(int(name) for name in os.listdir(workdir / "checkpoints"))
+
+
+@pytest.fixture
+def stop():
+  """A flag that real signals set, for the time of a test."""
+  before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+  yield signals.StopFlag().install()
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
+@pytest.fixture
+def interrupted(config, tmp_path, data_dir):
+  """A run that was stopped at step 9 of 21; it holds the steps 7 and 9."""
+  config.bookkeeping.chunk_seconds = 1e-9
+  config.bookkeeping.checkpoint_every_epochs = 1
+  with pytest.raises(errors.PreemptedError):
+    _execute(config, tmp_path / "run", data_dir, StopAfter(11))
+  assert _steps(tmp_path / "run") == [7, 9]
+  return tmp_path / "run"
+
+
+def _raise_in(monkeypatch, owner, name: str, call: int) -> None:
+  """From now on the n-th call of a function comes together with a SIGTERM."""
+  original, calls = getattr(owner, name), [0]
+
+  def signalled(*args, **kwargs):
+    calls[0] += 1
+    if calls[0] == call:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return original(*args, **kwargs)
+
+  monkeypatch.setattr(owner, name, signalled)
+
+
+@pytest.mark.parametrize(
+  ("owner", "name", "call", "saved"),
+  [
+    (splits, "load", 1, []),  # data start-up
+    (train, "create_state", 1, []),  # tracing, the first half of compiling
+    (train, "train_step", 1, [1]),  # in the middle of compiling a step
+    (loop.resident, "epoch_order", 2, [7]),  # between epochs
+    (evaluate, "evaluate", 2, [7]),
+    (loop.Trainer, "_save", 1, [7]),
+  ],
+)
+def test_f3_sigterm_in_any_phase_saves_and_the_same_command_goes_on(
+  config, tmp_path, data_dir, monkeypatch, stop, owner, name, call, saved
+):
+  config.bookkeeping.chunk_seconds = 1e-9
+  config.bookkeeping.checkpoint_every_epochs = 1
+  if owner is train:  # an architecture that nothing is compiled for yet
+    config.model = f"mlp(widths=({len(name)}, 9))"
+  with monkeypatch.context() as patch:
+    _raise_in(patch, owner, name, call)
+    with pytest.raises(errors.PreemptedError, match="SIGTERM"):
+      _execute(config, tmp_path / "run", data_dir, stop)
+  assert _steps(tmp_path / "run") == saved
+  assert runs.read(tmp_path / "run").status["state"] == "preempted"
+  assert not (tmp_path / "run" / locks.NAME).exists()
+  _execute(config, tmp_path / "run", data_dir)
+  _execute(config, tmp_path / "whole", data_dir)
+  assert end(tmp_path / "run") == end(tmp_path / "whole")
+
+
+def test_f4_more_signals_while_saving_change_nothing(
+  config, tmp_path, data_dir, monkeypatch, stop
+):
+  config.bookkeeping.chunk_seconds = 1e-9
+  save = loop.checkpoints.Checkpoints.save
+
+  def signalled(self, step, state):
+    os.kill(os.getpid(), signal.SIGTERM)
+    save(self, step, state)
+    os.kill(os.getpid(), signal.SIGINT)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop.checkpoints.Checkpoints, "save", signalled)
+    _raise_in(patch, evaluate, "evaluate", 1)
+    with pytest.raises(errors.PreemptedError, match="SIGTERM: saved step 7"):
+      _execute(config, tmp_path, data_dir, stop)
+  assert _steps(tmp_path) == [7]
+  _execute(config, tmp_path, data_dir)
+  assert runs.read(tmp_path).status["state"] == "done"
+
+
+def test_f8_after_a_flipped_bit_the_run_ends_in_the_same_bits(
+  config, interrupted, tmp_path, data_dir, capsys
+):
+  files = (interrupted / "checkpoints/9").rglob("d/*")
+  largest = max(files, key=lambda p: p.stat().st_size)
+  data = bytearray(largest.read_bytes())
+  data[len(data) // 2] ^= 1
+  largest.write_bytes(data)
+  _execute(config, interrupted, data_dir)
+  said = capsys.readouterr()
+  assert f"{largest} is not what was written" in said.err
+  assert "resuming at step 7\n" in said.out
+  _execute(config, tmp_path / "whole", data_dir)
+  assert end(interrupted) == end(tmp_path / "whole")
+
+
+def test_f10_only_a_flag_starts_over(config, interrupted, tmp_path, data_dir):
+  for step in (7, 9):
+    (interrupted / f"checkpoints/{step}/manifest.ocdbt").unlink()
+  rows = runs.read(interrupted).rows
+  for _ in range(2):
+    with pytest.raises(errors.CheckpointError, match="restart_from_scratch"):
+      _execute(config, interrupted, data_dir)
+  assert runs.read(interrupted).rows == rows
+  assert runs.read(interrupted).status["state"] == "failed"
+  _execute(config, interrupted, data_dir, restart=True)
+  _execute(config, tmp_path / "whole", data_dir)
+  assert end(interrupted) == end(tmp_path / "whole")
+  assert sorted(os.listdir(interrupted / "damaged")) == [
+    "best-7.1",
+    "checkpoints-7.1",
+    "checkpoints-9.1",
+  ]
+
+
+def test_f10_a_finished_run_starts_over_under_the_flag_as_well(
+  config, tmp_path, data_dir
+):
+  _execute(config, tmp_path, data_dir)
+  first = end(tmp_path)
+  config.seed = 1  # and even as another run
+  _execute(config, tmp_path, data_dir, restart=True)
+  assert end(tmp_path) != first
+  assert [row["step"] for row in runs.read(tmp_path).rows] == [7, 14, 21]
+
+
+@pytest.mark.slow
+def test_f10_damaged_states_end_with_exit_code_4_and_a_flag_helps(
+  tmp_path, data_dir
+):
+  args = (
+    "-m",
+    "rethink.main",
+    "--config=configs/base.py",
+    "--config.num_epochs=1",
+    "--config.bookkeeping.tensorboard=False",
+    f"--workdir={tmp_path}",
+    f"--data_dir={data_dir}",
+  )
+  assert python(*args).returncode == 0
+  (step,) = _steps(tmp_path)
+  (tmp_path / f"checkpoints/{step}/_METADATA").write_text("{")
+  (tmp_path / "status.json").unlink()
+  done = python(*args)
+  assert done.returncode == 4
+  assert "Traceback" not in done.stderr
+  assert f"{step}/_METADATA is not what was written" in done.stderr
+  assert python(*args, "--restart_from_scratch").returncode == 0
+
+
+def test_f19_another_dtype_is_refused(config, interrupted, data_dir):
+  config.dtype = "bfloat16"
+  with pytest.raises(errors.ConfigError, match="dtype: 'float32' -> 'bfloat16"):
+    _execute(config, interrupted, data_dir)
+  (interrupted / "config.json").unlink()  # the manifests know it, too
+  with pytest.raises(errors.ConfigError, match="config: fingerprint"):
+    _execute(config, interrupted, data_dir)
+
+
+def test_f22_other_data_are_refused(config, interrupted, tmp_path):
+  other = str(tmp_path / "data")
+  source = digits.source()
+  fewer = list(source.splits["train"])[1:]
+  source = source._replace(splits={**source.splits, "train": fewer})
+  writer.write("digits", source, other)
+  with pytest.raises(errors.ConfigError, match=r"fingerprint: '.*' -> '.*'"):
+    _execute(config, interrupted, other)
+  assert _steps(interrupted) == [7, 9]
+
+
+def test_f29_a_run_that_lost_its_lock_stops_and_writes_nothing_more(
+  config, tmp_path, data_dir, monkeypatch
+):
+  epoch = loop.Trainer._epoch
+
+  def lose(self):
+    if self.step == 7:
+      (tmp_path / locks.NAME).write_text('{"token": "x", "host": "far"}')
+      shutil.copy(tmp_path / "status.json", tmp_path / "before")
+    epoch(self)
+
+  monkeypatch.setattr(loop.Trainer, "_epoch", lose)
+  with pytest.raises(locks.LostError, match="on far"):
+    _execute(config, tmp_path, data_dir)
+  for name in ("before", "status.json"):
+    assert "running" in (tmp_path / name).read_text()
+  assert not _steps(tmp_path)
+  assert "far" in (tmp_path / locks.NAME).read_text()
+
+
+def test_f33_a_clock_that_jumps_back_changes_no_bit(
+  config, interrupted, tmp_path, data_dir
+):
+  for path in interrupted.rglob("*"):
+    seconds = float(np.random.default_rng(len(str(path))).integers(0, 2**32))
+    os.utime(path, (seconds, seconds))
+  _execute(config, interrupted, data_dir)
+  _execute(config, tmp_path / "whole", data_dir)
+  assert end(interrupted) == end(tmp_path / "whole")
