@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.dataset = "digits"  # as prepared: "name" or "name:version"
   config.train_split = "train"  # TFDS split
   config.test_split = "test"  # TFDS split; ImageNet's is "validation"
+  config.skip_damaged = False  # leave unreadable records out, and count them
   config.train_examples = 0  # examples; a fixed subset, 0 is all of them
   config.balanced_subset = False  # equal class sizes in that subset
   config.image_size = 8  # pixels, height and width that the model sees
@@ -45,6 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
   book.checkpoints_to_keep = 2  # newest states; the best is kept besides
   book.best_metric = "test/accuracy"  # whose best row's state is in best/
   book.fit_threshold = 0.05  # nats; fitted: clean train loss at or below it
+  book.platform = ""  # refuse any but "cpu", "gpu", "tpu"; "" takes any
   book.progress = True  # live bar, on a terminal
   book.tensorboard = True  # events, where tensorboardX is installed
   book.wandb_project = ""  # where wandb is installed; "" is off

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from rethink import errors, manifests
+from rethink import errors, manifests, retries
 
 _KINDS = ("checkpoints", "best")
 
@@ -167,12 +167,9 @@ class _Store:
 
   def save(self, step: int, state: Any) -> None:
     self.wait()
-    # The next step consumes the state's buffers, which on the CPU backend may
-    # be the very memory that the background thread writes from.
+    # The next step consumes the state's buffers.
     state = jax.tree.map(lambda x: x.copy(), state)
-    self._orbax.save(self._folder / str(step), state)
-    on_host = jax.device_get(state)
-    self._job = self._worker.submit(self._confirm, step, on_host)
+    self._job = self._worker.submit(self._write, step, state)
 
   def delete(self, step: int) -> None:
     _delete(self._folder / str(step))
@@ -193,11 +190,16 @@ class _Store:
     if job:
       job.result()
 
-  def _confirm(self, step: int, state: Any) -> None:
-    """In the worker: the manifest once the step is on disk, then old ones."""
-    self._orbax.wait_until_finished()
+  def _write(self, step: int, state: Any) -> None:
+    """In the worker: the step, its manifest last; then old steps go."""
     path = self._folder / str(step)
-    manifests.write(path, step, state, self._identity)
+
+    def attempt() -> None:
+      self._orbax.save(path, state, force=True)
+      self._orbax.wait_until_finished()
+      manifests.write(path, step, jax.device_get(state), self._identity)
+
+    retries.persist(attempt)
     for old in list(_steps(self._folder).values())[: -self._keep]:
       _delete(old)
 
@@ -214,7 +216,7 @@ class _Store:
     manifests.check_fit(manifest, like, str(path))
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     try:
-      state = self._orbax.restore(path, target)
+      state = retries.persist(lambda: self._orbax.restore(path, target))
     except Exception as error:  # of any layer between Orbax and the disk
       raise errors.CheckpointError(
         f"{path} cannot be restored: {type(error).__name__}:"

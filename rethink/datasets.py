@@ -4,21 +4,18 @@ No TensorFlow and no network: of the formats of TFDS, only ArrayRecord (which
 `rethink.prepare` writes) and Parquet can be read so.
 """
 
-import concurrent.futures
 import hashlib
 import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
-from rethink import bits, errors, example
+from rethink import bits, errors, example, records
 
 # What `python -m rethink.prepare NAME` makes without further flags.
 PREPARED_BY_NAME = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
-_ID_FEATURES = ("id", "file_name")  # CIFAR's and ImageNet's, in TFDS
 
 
 class Dataset(NamedTuple):
@@ -28,19 +25,22 @@ class Dataset(NamedTuple):
     info: what is known of it.
     splits: examples per split, sorted by id, `label` equal to `true_label`.
     names: str[n] per split, the source names behind the ids, same order.
+    skipped: a line for each damaged record that was left out.
   """
 
   info: example.DatasetInfo
   splits: Mapping[str, example.Example]
   names: Mapping[str, np.ndarray]
+  skipped: tuple[str, ...]
 
 
-def load(name: str, data_dir: str) -> Dataset:
+def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Dataset:
   """Reads a prepared data set whole into memory.
 
   Args:
     name: "name" (newest version) or "name:version".
     data_dir: the folder that holds `name/version/`.
+    skip_damaged: leave out records that cannot be read or decoded.
 
   Raises:
     DataError: if it is missing (with the command that prepares it), damaged,
@@ -60,18 +60,18 @@ def load(name: str, data_dir: str) -> Dataset:
         " TensorFlow reads; move that folder away and prepare it with\n"
         f"  python -m rethink.prepare {builder.name} --data_dir={data_dir}"
       )
-    image_key, label_key, id_key = feature_keys(builder.info, directory)
-    classes = tuple(builder.info.features[label_key].names)
-    splits, names = {}, {}
+    keys = records.keys(builder.info, directory)
+    classes = tuple(builder.info.features[keys.label].names)
+    splits, names, skipped = {}, {}, []
     for split, split_info in builder.info.splits.items():
       if split_info.num_examples:
         source = builder.as_data_source(
-          split, decoders={image_key: tfds.decode.SkipDecoding()}
+          split, decoders={keys.image: tfds.decode.SkipDecoding()}
         )
-        rows = source.__getitems__(list(range(len(source))))
-        splits[split], names[split] = _examples(
-          rows, split, image_key, label_key, id_key
+        splits[split], names[split], lines = records.read(
+          source, split, keys, skip_damaged
         )
+        skipped += lines
         if splits[split].label.max() >= len(classes):
           raise errors.DataError(
             f"{directory}: split {split!r} of data set {name!r} has labels"
@@ -100,7 +100,7 @@ def load(name: str, data_dir: str) -> Dataset:
     std=std,
     fingerprint=_fingerprint(splits),
   )
-  return Dataset(info, splits, names)
+  return Dataset(info, splits, names, tuple(skipped))
 
 
 def subset(
@@ -174,86 +174,6 @@ def find(name: str, data_dir: str) -> str:
     f"data set {name!r} is not in {data_dir}; prepare it with\n{command}\n"
     f"{hint}"
   )
-
-
-def feature_keys(info: Any, directory: str) -> tuple[str, str, str | None]:
-  """(image, label, id or None) of a tfds.core.DatasetInfo.
-
-  Of two labels (CIFAR-100 has a coarse one) the supervised one is meant.
-
-  Raises:
-    DataError: if the data set is not an image classification.
-  """
-  import tensorflow_datasets as tfds
-
-  supervised = info.supervised_keys or ()
-
-  def only(kind):
-    names = [k for k, f in info.features.items() if isinstance(f, kind)]
-    chosen = [k for k in names if k in supervised]
-    if len(names) > 1 and len(chosen) == 1:
-      return chosen[0]
-    if len(names) != 1:
-      raise errors.DataError(
-        f"{directory}: an image classification has one {kind.__name__}"
-        f" feature, this data set has {names}"
-      )
-    return names[0]
-
-  id_keys = [k for k in _ID_FEATURES if k in info.features]
-  return (
-    only(tfds.features.Image),
-    only(tfds.features.ClassLabel),
-    id_keys[0] if id_keys else None,
-  )
-
-
-def _examples(rows, split, image_key, label_key, id_key):
-  if id_key:
-    names = [row[id_key].decode() for row in rows]
-  else:
-    # MNIST stores no name, and to add one would make our files differ from the
-    # stock builder's. Its records have one order whoever writes them (by a hash
-    # of split and position in the archive), which shards merely cut: the
-    # position in it is a name that neither sharding nor a reader can change.
-    names = [str(position) for position in range(len(rows))]
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    images = list(
-      pool.map(decode, (row[image_key] for row in rows), names, chunksize=64)
-    )
-  sizes = {image.shape for image in images}
-  if len(sizes) != 1:
-    raise errors.DataError(
-      f"split {split!r} has images of several sizes, such as"
-      f" {sorted(sizes)[:3]}; prepare it with --image_size=N"
-    )
-  ids = np.array([bits.hash64(f"{split}/{name}") for name in names], np.uint64)
-  if len(np.unique(ids)) != len(ids):
-    raise errors.DataError(f"split {split!r} names an example twice")
-  labels = np.array([row[label_key] for row in rows], np.int32)
-  if labels.min() < 0:
-    raise errors.DataError(f"split {split!r} has examples without a label")
-  order = np.argsort(ids)
-  examples = example.Example(ids, np.stack(images), labels, labels.copy())
-  return examples.take(order), np.array(names)[order]
-
-
-def decode(data: bytes, name: str) -> np.ndarray:
-  """Decodes a PNG or JPEG to uint8[height, width, 1 or 3].
-
-  Raises:
-    DataError: naming the image.
-  """
-  flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-  try:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-  except cv2.error:  # of an empty file, say
-    image = None
-  if image is None or image.dtype != np.uint8:
-    raise errors.DataError(f"image {name!r} is no readable 8-bit PNG or JPEG")
-  if image.ndim == 2:
-    return image[:, :, None]
-  return np.ascontiguousarray(image[:, :, 2::-1])  # OpenCV keeps BGR(A)
 
 
 def _fingerprint(splits: Mapping[str, example.Example]) -> str:

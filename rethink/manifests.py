@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink import errors, runs
+from rethink import errors, files, retries, runs
 
 NAME = "manifest.json"
 # What a state must share with the run that takes it up; the code may change.
@@ -44,7 +44,7 @@ def write(
     },
   }
   manifest["digest"] = _own_digest(manifest)
-  runs.write_json(folder / NAME, manifest)
+  files.write_json(folder / NAME, manifest)
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   """
   path = folder / NAME
   try:
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(retries.persist(path.read_text))
     sound = manifest.pop("digest") == _own_digest(manifest)
   except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
     raise errors.CheckpointError(f"{path} cannot be read: {error}") from None
@@ -66,7 +66,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   # Before Orbax opens them: damaged metadata may ask for any amount of memory.
   for name, digest in manifest["files"].items():
     try:
-      if _digest((folder / name).read_bytes()) != digest:
+      if _digest(retries.persist((folder / name).read_bytes)) != digest:
         raise errors.CheckpointError(f"{folder / name} is not what was written")
     except OSError as error:
       raise errors.CheckpointError(

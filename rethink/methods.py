@@ -1,5 +1,7 @@
 """What a run may be: `config.method` names one of `_METHODS`."""
 
+import contextlib
+
 import jax
 
 from rethink import checkpoints, errors, locks, loop, runs, settings, signals
@@ -16,6 +18,11 @@ def train(
 
 
 _METHODS = {"train": train}
+# What status.json says of a run that ended with an error.
+_STATES = {
+  errors.PreemptedError: "preempted",
+  errors.DivergedError: "diverged",
+}
 
 
 def execute(
@@ -47,6 +54,7 @@ def execute(
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   run_settings = settings.resolve(config)
+  _check_platform(config.bookkeeping.platform)
   with locks.hold(workdir) as lock:
     run = runs.Run(
       workdir,
@@ -66,15 +74,28 @@ def execute(
       _METHODS[config.method](run_settings, run, data_dir, stop)
     except locks.LostError:
       raise  # the directory is another process's now
-    except errors.PreemptedError as error:
-      run.update(state="preempted", message=str(error))
-      raise
-    except errors.DivergedError as error:
-      run.update(state="diverged", message=str(error))
-      raise
     except BaseException as error:
-      run.update(state="failed", message=f"{type(error).__name__}: {error}")
+      state = _STATES.get(type(error), "failed")
+      with contextlib.suppress(errors.RethinkError):  # the disk may be full
+        run.update(state=state, message=f"{type(error).__name__}: {error}")
       raise
     # The states and their manifests are on disk: the method has closed them.
     run.update(state="done", message="")
   return run
+
+
+def _check_platform(wanted: str) -> None:
+  """A run of days should not start on the CPU because a driver is missing."""
+  try:
+    found = jax.default_backend()
+  except RuntimeError as error:
+    raise errors.ConfigError(
+      f"JAX cannot use its devices: {str(error).splitlines()[0]}; does another"
+      " process hold them, is JAX_PLATFORMS right?"
+    ) from None
+  if wanted and found != wanted:
+    raise errors.ConfigError(
+      f"config.bookkeeping.platform asks for {wanted!r}, but JAX runs on"
+      f" {found!r}; install its support (pip install -e '.[cuda12]', say),"
+      " free the device, or leave the field empty"
+    )

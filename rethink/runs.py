@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rethink import errors
+from rethink import errors, files
 
 Row = dict[str, Any]
 _PACKAGES = (
@@ -63,9 +63,9 @@ def read(workdir: str | os.PathLike) -> Record:
   path = pathlib.Path(workdir)
   return Record(
     path,
-    _read_json(path / "config.json"),
-    _read_json(path / "status.json"),
-    _read_rows(path / "metrics.jsonl"),
+    files.read_json(path / "config.json"),
+    files.read_json(path / "status.json"),
+    files.read_lines(path / "metrics.jsonl"),
   )
 
 
@@ -177,7 +177,7 @@ class Run:
 
   def start(self) -> None:
     """Says in the directory that this process works on it."""
-    write_json(self.workdir / "config.json", self._config)
+    files.write_json(self.workdir / "config.json", self._config)
     self._status = {
       **self._status,
       "fingerprint": self._config["fingerprint"],
@@ -207,21 +207,18 @@ class Run:
         + "\nput the old data set back, or give another --workdir"
       )
     self._config["data"] = data
-    write_json(self.workdir / "config.json", self._config)
+    files.write_json(self.workdir / "config.json", self._config)
 
   def cut(self, step: int) -> None:
     """Forgets the rows past a step: their state was lost with the process."""
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
-    _write(self.workdir / "metrics.jsonl", text)
+    files.write(self.workdir / "metrics.jsonl", text)
 
   def log(self, row: Row) -> None:
     """Appends a row and makes it durable."""
     self.rows.append(row)
-    with open(self.workdir / "metrics.jsonl", "a") as f:
-      f.write(_line(row))
-      f.flush()
-      os.fsync(f.fileno())
+    files.append(self.workdir / "metrics.jsonl", _line(row))
 
   def update(self, **fields: Any) -> None:
     """Rewrites status.json with these fields changed."""
@@ -229,7 +226,7 @@ class Run:
     self._status.update(
       fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
     )
-    write_json(self.workdir / "status.json", self._status)
+    files.write_json(self.workdir / "status.json", self._status)
 
 
 def provenance() -> dict[str, Any]:
@@ -260,41 +257,3 @@ def provenance() -> dict[str, Any]:
 
 def _line(row: Row) -> str:
   return json.dumps(row, allow_nan=False) + "\n"
-
-
-def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON file, whole or not at all."""
-  _write(path, json.dumps(value, indent=2) + "\n")
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-  # Whole or not at all, also when the machine dies between the two lines.
-  partial = path.with_name(path.name + ".partial")
-  with open(partial, "w") as f:
-    f.write(text)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(partial, path)
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
-    return {}
-  except json.JSONDecodeError as error:
-    raise errors.ConfigError(
-      f"{path} is no JSON ({error}); restore it or use another --workdir"
-    ) from None
-
-
-def _read_rows(path: pathlib.Path) -> list[Row]:
-  rows = []
-  lines = path.read_text().splitlines() if path.exists() else []
-  for number, line in enumerate(lines, 1):
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      if number < len(lines):
-        raise errors.ConfigError(f"{path}:{number} is no JSON") from None
-  return rows

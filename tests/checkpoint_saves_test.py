@@ -11,7 +11,7 @@ import time
 import jax.numpy as jnp
 import pytest
 
-from rethink import errors, manifests
+from rethink import errors, manifests, retries
 from tests.checkpoint_faults_test import (
   IDENTITY,
   open_all,
@@ -105,6 +105,7 @@ def test_f15_an_error_in_the_background_reaches_the_next_check(
 
   saved = open_all(tmp_path)
   saved.restore(state(0))
+  monkeypatch.setattr(retries, "WAITS", ())
   monkeypatch.setattr(manifests, "write", fail)
   saved.save(10, state(10))
   limit = time.monotonic() + 60

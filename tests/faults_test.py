@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import configs.demo
 from rethink import runs
 from tests.conftest import ROOT, clean_environment, python
 from tests.loop_test import end
@@ -151,6 +152,53 @@ def test_f29_the_second_of_two_trainers_is_refused(tmp_path, data_dir):
   text, _ = third.communicate(timeout=120)
   assert third.returncode == 75, text
   assert f"taken over from process {first.pid}" in text
+
+
+def _sweep(folder, data_dir) -> subprocess.Popen:
+  return subprocess.Popen(
+    [
+      sys.executable,
+      "-m",
+      "rethink.sweep",
+      "--config=configs/demo.py",
+      "--only=mlp_1x512/*",
+      "--config.train_examples=300",
+      "--config.num_epochs=60",
+      "--config.bookkeeping.chunk_seconds=0.01",
+      "--config.bookkeeping.checkpoint_every_epochs=5",
+      f"--runs={folder}",
+      f"--data_dir={data_dir}",
+    ],
+    cwd=ROOT,
+    env=clean_environment(),
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def test_f34_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path, data_dir):
+  whole, broken = tmp_path / "whole", tmp_path / "broken"
+  _finish(_sweep(whole, data_dir))
+  names = [f"mlp_1x512/{x}" for x in ("true_labels", "gaussian")]
+  # Once inside the first run, once inside the last one.
+  for name, pattern in zip(
+    names, ("checkpoints/*/manifest.json", "metrics.jsonl"), strict=True
+  ):
+    process = _sweep(broken, data_dir)
+    while not list((broken / "demo" / name).glob(pattern)):
+      assert process.poll() is None, process.communicate()
+      time.sleep(0.005)
+    process.kill()
+    said, _ = process.communicate()
+  assert "resuming at step" in said and "is done already" not in said
+  text = _finish(_sweep(broken, data_dir))
+  assert text.count("is done already") == 4
+  for name in configs.demo.RUNS:
+    if name.startswith("mlp_1x512"):
+      assert end(broken / "demo" / name) == end(whole / "demo" / name)
+  text = _finish(_sweep(broken, data_dir))
+  assert text.count("is done already") == 5
 
 
 def test_a_disk_that_fills_up_reaches_the_exit_code(tmp_path, data_dir):

@@ -11,10 +11,10 @@ from tests.conftest import ROOT, python
 # A module may import modules of rows above its own, and of its own package.
 LAYERS = (
   "errors bits example signals",
-  "specs",
+  "specs files retries",
   "experiments metrics optimizers schedules",
-  "corruptions regularizers models datasets runs",
-  "settings console sinks manifests locks",
+  "corruptions regularizers models records runs",
+  "settings console sinks manifests locks datasets",
   "pipeline checkpoints",
   "evaluate recipes summary",
   "train",

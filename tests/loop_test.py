@@ -84,7 +84,11 @@ def test_a_run_leaves_config_status_and_rows(config, tmp_path, data_dir):
   record = runs.read(tmp_path)
   assert record.status["state"] == "done"
   assert record.status["parameters"] == 8 * 8 * 32 + 32 + 32 * 10 + 10
-  assert record.status["data"] == {"train": 320, "test": 297}
+  assert record.status["data"] == {
+    "train": 320,
+    "test": 297,
+    "skipped": [],
+  }
   assert [row["epoch"] for row in record.rows] == [1, 2, 3]
   assert [row["step"] for row in record.rows] == [7, 14, 21]
   assert record.rows[-1]["train/loss"] < record.rows[0]["train/loss"]

@@ -146,6 +146,27 @@ def test_image_size_makes_all_images_alike(tmp_path):
   assert (np.abs(images["a/grey.jpg"].astype(int) - 77) <= 1).all()
 
 
+def test_f25_odd_images_become_rgb(tmp_path):
+  root = tmp_path / "images"
+  colour = np.full((8, 8, 3), (200, 100, 50), np.uint8)
+  here = root / "train" / "a"
+  _image(here / "plain.jpg", colour)
+  picture = PIL.Image.fromarray(colour)
+  picture.convert("CMYK").save(here / "cmyk.jpg", quality=95)
+  picture.save(here / "png_by_content.JPEG", format="PNG")
+  _image(here / "one_pixel.png", colour[:1, :1])
+  exif = PIL.Image.Exif()
+  exif[0x010E] = "a long description " * 3000  # 57 kB, near JPEG's limit
+  exif[0x0112] = 6  # turned by 90 degrees
+  picture.save(here / "exif.jpg", exif=exif.tobytes(), quality=95)
+  dataset = _of_folder(root, tmp_path / "data", image_size=8)
+  for name, image in zip(
+    dataset.names["train"], dataset.splits["train"].image, strict=True
+  ):
+    assert image.shape == (8, 8, 3)
+    assert np.abs(image.astype(int) - colour).max() <= 6, name
+
+
 def test_image_size_averages_the_pixels_that_it_joins(tmp_path):
   image = np.random.default_rng(3).integers(0, 256, (8, 8, 3)).astype(np.uint8)
   _image(tmp_path / "images" / "train" / "a" / "0.png", image)

@@ -15,12 +15,14 @@ class Splits(NamedTuple):
     train: `label` is what the model is asked to learn.
     test: `label` is corrupted like the training labels, `true_label` clean.
     report: what the corruptions did; JSON values.
+    skipped: a line for each damaged record that was left out.
   """
 
   info: example.DatasetInfo
   train: example.Example
   test: example.Example
   report: dict[str, Any]
+  skipped: tuple[str, ...]
 
 
 def load(run: settings.Settings, data_dir: str) -> Splits:
@@ -31,7 +33,9 @@ def load(run: settings.Settings, data_dir: str) -> Splits:
     ConfigError: if split, subset or image size do not fit the data set.
   """
   config = run.config
-  dataset = datasets.load(config.dataset, data_dir)
+  dataset = datasets.load(
+    config.dataset, data_dir, skip_damaged=config.skip_damaged
+  )
   info = dataset.info
   for field in ("train_split", "test_split"):
     if config[field] not in dataset.splits:
@@ -69,4 +73,4 @@ def load(run: settings.Settings, data_dir: str) -> Splits:
     "changed_fraction": float(np.mean(train.label != train.true_label)),
     "test_changed_fraction": float(np.mean(test.label != test.true_label)),
   }
-  return Splits(info, train, test, report)
+  return Splits(info, train, test, report, dataset.skipped)

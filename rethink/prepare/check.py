@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from rethink import datasets, errors
+from rethink import datasets, errors, records
 
 
 def summary(name: str, data_dir: str) -> str:
@@ -54,25 +54,25 @@ def summary(name: str, data_dir: str) -> str:
 def _check_records(shard: "_Shard", info: Any) -> None:
   import tensorflow_datasets as tfds
 
-  image_key, label_key, _ = datasets.feature_keys(info, str(shard.path.parent))
-  classes = info.features[label_key].num_classes
+  keys = records.keys(info, str(shard.path.parent))
+  classes = info.features[keys.label].num_classes
   for position in range(shard.count):
     record = shard.read(position)
     where = f"record {position} of {shard.count}"
     try:
       row = info.features.deserialize_example_np(
-        record, decoders={image_key: tfds.decode.SkipDecoding()}
+        record, decoders={keys.image: tfds.decode.SkipDecoding()}
       )
     except Exception as error:
       raise _damaged(shard.path, f"{where}: {error}") from error
     try:
-      datasets.decode(row[image_key], where)
+      records.decode(row[keys.image], where)
     except errors.DataError as error:
       raise _damaged(shard.path, str(error)) from None
-    if not 0 <= row[label_key] < classes:
+    if not 0 <= row[keys.label] < classes:
       raise _damaged(
         shard.path,
-        f"{where} has the label {row[label_key]}, of {classes} classes",
+        f"{where} has the label {row[keys.label]}, of {classes} classes",
       )
 
 

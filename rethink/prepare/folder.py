@@ -6,7 +6,7 @@ import re
 import cv2
 import numpy as np
 
-from rethink import datasets, errors
+from rethink import errors, records
 from rethink.prepare import writer
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -76,14 +76,14 @@ def _items(root, paths, image_size, shape):
 
 
 def _image(data: bytes | np.ndarray, path: pathlib.Path) -> np.ndarray:
-  return datasets.decode(data, str(path)) if isinstance(data, bytes) else data
+  return records.decode(data, str(path)) if isinstance(data, bytes) else data
 
 
 def _read(path: pathlib.Path, image_size: int | None) -> bytes | np.ndarray:
   data = path.read_bytes()
   if image_size is None:
     return data
-  image = datasets.decode(data, str(path))
+  image = records.decode(data, str(path))
   if image.shape[-1] == 1:
     image = np.repeat(image, 3, axis=-1)
   side = min(image.shape[:2])

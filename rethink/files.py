@@ -1,0 +1,86 @@
+"""Small text files: whole or not at all, durable, and faults that name them."""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from rethink import errors
+
+
+def write(path: pathlib.Path, text: str) -> None:
+  """Puts a text in place of a file, whole or not at all.
+
+  Raises:
+    RethinkError: naming the file, if the disk refuses.
+  """
+  partial = path.with_name(path.name + ".partial")
+  with _naming(path):
+    with open(partial, "w") as f:
+      f.write(text)
+      f.flush()
+      os.fsync(f.fileno())  # also when the machine dies after the next line
+    os.replace(partial, path)
+
+
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  """Writes a JSON file as `write` does."""
+  write(path, json.dumps(value, indent=2) + "\n")
+
+
+def append(path: pathlib.Path, line: str) -> None:
+  """Appends a line and makes it durable; a failure may leave a part of it.
+
+  Raises:
+    RethinkError: naming the file, if the disk refuses.
+  """
+  with _naming(path), open(path, "a") as f:
+    f.write(line)
+    f.flush()
+    os.fsync(f.fileno())
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """An object; {} if there is no such file.
+
+  Raises:
+    ConfigError: if it is no JSON.
+  """
+  try:
+    return json.loads(path.read_text())
+  except FileNotFoundError:
+    return {}
+  except json.JSONDecodeError as error:
+    raise errors.ConfigError(
+      f"{path} is no JSON ({error}); restore it or use another --workdir"
+    ) from None
+
+
+def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+  """An object per line; a torn last one is left out, [] if there is no file.
+
+  Raises:
+    ConfigError: if another line is no JSON.
+  """
+  rows = []
+  lines = path.read_text().splitlines() if path.exists() else []
+  for number, line in enumerate(lines, 1):
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      if number < len(lines):
+        raise errors.ConfigError(f"{path}:{number} is no JSON") from None
+  return rows
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path):
+  try:
+    yield
+  except OSError as error:
+    raise errors.RethinkError(
+      f"{path} cannot be written: {error.strerror}; make room and run the same"
+      " command again"
+    ) from error
