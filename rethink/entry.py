@@ -60,7 +60,15 @@ def data_dir(flag: str | None) -> str:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """Parses the command line; what is wrong with it ends in one sentence."""
+  """Parses the command line; what is wrong with it ends in one sentence.
+
+  Fields of the config may also follow two dashes: `-- dataset=cifar10 seed=1`.
+  """
+  if "config" in flags.FLAGS and "--" in argv:
+    at = argv.index("--")
+    fields = [field.removeprefix("config.") for field in argv[at + 1 :]]
+    # In place: ml_collections looks at sys.argv.
+    argv[at:] = [f"--config.{field}" for field in fields]
   try:
     rest = flags.FLAGS(argv)
     if flags.FLAGS["verbosity"].using_default_value:
@@ -99,34 +107,54 @@ def _check_config(rest: list[str]) -> None:
 
 
 def config_name() -> tuple[str, str]:
-  """(config file's name, run), which make the default run directory."""
+  """(config file's name, run or group of runs), the latter "" if not given."""
   path, _, run = config_flags.get_config_filename(
     flags.FLAGS["config"]
   ).partition(":")
-  return pathlib.Path(path).stem, run or "default"
+  return pathlib.Path(path).stem, run
 
 
-def config_module() -> types.ModuleType:
-  """The config file as a module, which has RUNS if it is an experiment.
+def run_name() -> str:
+  """ "<config file's name>/<run>" of the one run that the flag names.
+
+  Raises:
+    ConfigError: if it names a group of runs.
+  """
+  stem, run = config_name()
+  if run and run not in getattr(_module(), "RUNS", [run]):
+    raise errors.ConfigError(
+      f"{run!r} of {stem} is a group of runs; run them with rethink.sweep"
+    )
+  return f"{stem}/{run or 'default'}"
+
+
+def experiment() -> types.ModuleType:
+  """The config file as a module with RUNS.
 
   Raises:
     ConfigError: if it has none, or the flag names one of them.
   """
-  path, _, run = config_flags.get_config_filename(
-    flags.FLAGS["config"]
-  ).partition(":")
-  if run:
-    raise errors.ConfigError(
-      f"--config={path}:{run} is one run; here leave it out, or give --only"
-    )
-  spec = importlib.util.spec_from_file_location("rethink_config", path)
-  assert spec and spec.loader  # the flag has loaded this very file
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module, run = _module(), config_name()[1]
+  path = config_flags.get_config_filename(flags.FLAGS["config"])
   if not hasattr(module, "RUNS"):
     raise errors.ConfigError(
       f"--config={path} names a single run; run it with rethink.main"
     )
+  if run in module.RUNS:
+    raise errors.ConfigError(
+      f"--config={path} is one run; run it with rethink.main, or give --only"
+    )
+  return module
+
+
+def _module() -> types.ModuleType:
+  path, _, _ = config_flags.get_config_filename(
+    flags.FLAGS["config"]
+  ).partition(":")
+  spec = importlib.util.spec_from_file_location("rethink_config", path)
+  assert spec and spec.loader  # the flag has loaded this very file
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
   return module
 
 

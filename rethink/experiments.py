@@ -3,7 +3,9 @@
 Pure Python on purpose: configs import this and nothing else of the package.
 """
 
+import fnmatch
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +13,8 @@ from rethink import errors
 
 Overrides = Mapping[str, Any]
 Runs = dict[str, dict[str, Any]]
+
+SMOKE = "smoke/"  # in front of the names of small variants of the runs
 
 
 def product(**axes: Mapping[str, Overrides]) -> Runs:
@@ -33,9 +37,13 @@ def product(**axes: Mapping[str, Overrides]) -> Runs:
 def select(config, runs: Runs, run: str):
   """Applies the overrides of one run to a config and returns it.
 
+  The first part of runs' names, "smoke" say, stands for the first of them, so
+  that a sweep may name them all; `rethink.main` takes whole names only.
+
   Raises:
     ConfigError: if there is no such run, naming those that exist.
   """
+  run = next((name for name in runs if name.startswith(f"{run}/")), run)
   if run not in runs:
     raise errors.ConfigError(
       f"there is no run {run!r}; there are: {', '.join(runs)}"
@@ -46,3 +54,31 @@ def select(config, runs: Runs, run: str):
   except (KeyError, TypeError) as error:
     raise errors.ConfigError(f"run {run!r}: {error}") from None
   return config
+
+
+def choose(
+  runs: Runs, group: str, only: str = "*", seeds: int = 1
+) -> list[str]:
+  """Names of the runs that a sweep is about, in the order of the experiment.
+
+  Args:
+    runs: all there are.
+    group: the first part of their names; "" is all but the smoke variants.
+    only: a pattern, as in a shell.
+    seeds: of runs that end in "/seed<k>" those with k < seeds, unless the
+      pattern speaks of seeds itself.
+  """
+
+  def wanted(name: str) -> bool:
+    seed = re.search(r"/seed(\d+)$", name)
+    few = not seed or int(seed[1]) < seeds or "seed" in only
+    return few and in_group(name, group) and fnmatch.fnmatch(name, only)
+
+  return [name for name in runs if wanted(name)]
+
+
+def in_group(name: str, group: str) -> bool:
+  """Whether a run belongs to a group, as `choose` takes it."""
+  if group:
+    return name.startswith(f"{group}/")
+  return not name.startswith(SMOKE)

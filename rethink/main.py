@@ -27,13 +27,13 @@ flags.adopt_module_key_flags(entry)  # so that --help shows them
 def main(argv: list[str]) -> int:
   """Executes the run; the exit code says how it ended."""
   del argv
-  workdir = _WORKDIR.value or os.path.join("runs", *entry.config_name())
 
   def run() -> None:
+    name = entry.run_name()
+    workdir = _WORKDIR.value or os.path.join("runs", name)
     stop = entry.settle(_DETERMINISTIC.value)
     from rethink import methods, summary  # JAX, after the flags are settled
 
-    name = "/".join(entry.config_name())
     data_dir = entry.data_dir(_DATA_DIR.value)
     methods.execute(
       _CONFIG.value, workdir, data_dir, stop, name, _RESTART.value

@@ -1,6 +1,7 @@
 """What a run may be: `config.method` names one of `_METHODS`."""
 
 import contextlib
+import os
 
 import jax
 
@@ -18,11 +19,23 @@ def train(
 
 
 _METHODS = {"train": train}
+NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
 # What status.json says of a run that ended with an error.
 _STATES = {
   errors.PreemptedError: "preempted",
   errors.DivergedError: "diverged",
 }
+
+
+def outlook(config, workdir: str | os.PathLike) -> str:
+  """What `execute` would find: the state of a run, NEW or REFUSED."""
+  record = runs.read(workdir)
+  outcome = settings.resolve(config).outcome
+  if not record.status:
+    return NEW
+  if record.config["fingerprint"] != runs.fingerprint(outcome):
+    return REFUSED
+  return record.status["state"]
 
 
 def execute(
@@ -80,7 +93,7 @@ def execute(
         run.update(state=state, message=f"{type(error).__name__}: {error}")
       raise
     # The states and their manifests are on disk: the method has closed them.
-    run.update(state="done", message="")
+    run.update(state=DONE, message="")
   return run
 
 

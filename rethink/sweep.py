@@ -1,24 +1,41 @@
 """All runs of an experiment.
 
   python -m rethink.sweep --config=configs/demo.py
+  python -m rethink.sweep --config=configs/table1_cifar10.py:smoke
+  python -m rethink.sweep --config=configs/table1_cifar10.py --only='mlp_*' \\
+    --seeds=3 -- dataset=cifar10_jpeg bookkeeping.platform=gpu
 
 Runs lie in RUNS_DIR/<config>/<run>. Done ones are skipped, interrupted ones go
-on, a failing one does not stop the others.
+on, a failing one does not stop the others. Runs of equal architecture share
+their compiled programs; the summary counts them.
 """
 
-import fnmatch
 import os
 import pathlib
 import sys
 import traceback
+from typing import Any
 
 from absl import app, flags
 
-from rethink import entry, errors
+from rethink import entry, errors, experiments
 
 _CONFIG = entry.define_config()
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
 _ONLY = flags.DEFINE_string("only", "*", "Pattern of run names, as in a shell.")
+_SEEDS = flags.DEFINE_integer(
+  "seeds", 1, "How many of the runs that differ in seed alone.", lower_bound=1
+)
+_INDEX = flags.DEFINE_integer(
+  "index", 0, "Which share of the runs this job takes.", lower_bound=0
+)
+_COUNT = flags.DEFINE_integer(
+  "count", 1, "How many jobs share the runs.", lower_bound=1
+)
+_LIST = flags.DEFINE_bool("list", False, "Name the runs, run nothing.")
+_DRY_RUN = flags.DEFINE_bool(
+  "dry_run", False, "Say what would happen to each run, run nothing."
+)
 _DATA_DIR = entry.define_data_dir()
 _DETERMINISTIC = entry.define_deterministic()
 flags.adopt_module_key_flags(entry)  # so that --help shows them
@@ -31,37 +48,65 @@ def main(argv: list[str]) -> int:
 
 
 def _sweep() -> None:
-  stop = entry.settle(_DETERMINISTIC.value)
-  module = entry.config_module()
-  names = fnmatch.filter(module.RUNS, _ONLY.value)
+  if _INDEX.value >= _COUNT.value:
+    raise errors.ConfigError(
+      f"--index={_INDEX.value} must be below --count={_COUNT.value}"
+    )
+  module = entry.experiment()
+  stem, group = entry.config_name()
+  names = experiments.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
   if not names:
     raise errors.ConfigError(
       f"--only={_ONLY.value} matches none of: {', '.join(module.RUNS)}"
     )
-  from rethink import methods, summary  # JAX, after the flags are settled
+  mine = names[_INDEX.value :: _COUNT.value]
+  if _LIST.value:
+    print("\n".join(mine))
+    return
+  stop = entry.settle(_DETERMINISTIC.value)
+  from rethink import methods, programs, summary  # JAX, now that it is settled
 
-  root = pathlib.Path(_RUNS.value) / entry.config_name()[0]
+  root = pathlib.Path(_RUNS.value) / stem
+  if _DRY_RUN.value:
+    for name in mine:
+      print(f"{name}: {methods.outlook(_config(module, name), root / name)}")
+    return
   data_dir = entry.data_dir(_DATA_DIR.value)
-  failed = []
-  for name in names:
-    config = module.get_config(name)
-    entry.apply_overrides(config)
-    try:
-      methods.execute(config, str(root / name), data_dir, stop, name)
-    except (errors.PreemptedError, errors.DataError):
-      raise  # neither gets better with the next run
-    except errors.RethinkError as error:
-      failed.append(name)
-      print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
-    except Exception:  # of a user's model, say, or out of memory
-      failed.append(name)
-      traceback.print_exc()
-  known = [n for n in module.RUNS if n in names or (root / n).exists()]
+  failed, skipped = [], 0
+  with programs.Counter() as counter:
+    for name in mine:
+      try:
+        config = _config(module, name)
+        skipped += methods.outlook(config, root / name) == methods.DONE
+        methods.execute(config, str(root / name), data_dir, stop, name)
+      except (errors.PreemptedError, errors.DataError):
+        raise  # neither gets better with the next run
+      except errors.RethinkError as error:
+        failed.append(name)
+        print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
+      except Exception:  # of a user's model, say, or out of memory
+        failed.append(name)
+        traceback.print_exc()
+  # Also those of earlier selections and of other jobs.
+  known = [n for n in module.RUNS if n in mine or (root / n).exists()]
+  known = [n for n in known if experiments.in_group(n, group)]
   text = summary.table([(name, root / name) for name in known])
-  (root / "results.md").write_text(text + "\n")
-  print(f"\n{text}\n\nsaved in {os.path.relpath(root / 'results.md')}")
+  path = root / ("smoke.md" if group == "smoke" else "results.md")
+  path.write_text(text + "\n")
+  print(f"\n{text}\n\nsaved in {os.path.relpath(path)}")
+  print(
+    f"{len(mine)} runs: {skipped} done before,"
+    f" {len(mine) - skipped - len(failed)} done now, {len(failed)} failed;"
+    f" {counter}"
+  )
   if failed:
     raise errors.RethinkError(f"{len(failed)} failed: {', '.join(failed)}")
+
+
+def _config(module: Any, name: str) -> Any:
+  config = module.get_config(name)
+  entry.apply_overrides(config)
+  return config
 
 
 if __name__ == "__main__":

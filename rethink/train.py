@@ -171,17 +171,17 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
     return step(state, data, order, inputs, start, recipe.batch_size)
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def one(state, data, order, inputs, i):
+  def train_one(state, data, order, inputs, i):
     return full(i, state, data, order, inputs)
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def many(state, data, order, inputs, start, stop):
+  def train_many(state, data, order, inputs, start, stop):
     return jax.lax.fori_loop(
       start, stop, lambda i, s: full(i, s, data, order, inputs), state
     )
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def tail(state, data, order, inputs):
+  def train_tail(state, data, order, inputs):
     rest = len(order) % recipe.batch_size
     return step(state, data, order, inputs, len(order) - rest, rest)
 
@@ -191,11 +191,11 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
     whole = min(stop, len(order) // recipe.batch_size)
     if by_host:
       for i in range(start, whole):
-        state = one(state, data, order, inputs, i)
+        state = train_one(state, data, order, inputs, i)
     elif start < whole:
-      state = many(state, data, order, inputs, start, whole)
+      state = train_many(state, data, order, inputs, start, whole)
     if stop > whole:
-      state = tail(state, data, order, inputs)
+      state = train_tail(state, data, order, inputs)
     return state
 
   return advance

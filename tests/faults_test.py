@@ -220,7 +220,7 @@ def test_a_disk_that_fills_up_reaches_the_exit_code(tmp_path, data_dir):
   )
   assert done.returncode == 1, done.stderr
   assert "a checkpoint could not be saved" in done.stderr
-  assert done.stderr.strip().endswith("run the same command again")
+  assert "make room and run the same command again" in done.stderr
   assert runs.read(tmp_path).status["state"] == "failed"
 
 

@@ -16,7 +16,7 @@ LAYERS = (
   "corruptions regularizers models records runs",
   "settings console sinks manifests locks datasets",
   "pipeline checkpoints",
-  "evaluate recipes summary",
+  "evaluate recipes summary programs",
   "train",
   "loop",
   "methods",
