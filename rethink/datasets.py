@@ -4,6 +4,7 @@ No TensorFlow and no network: of the formats of TFDS, only ArrayRecord (which
 `rethink.prepare` writes) and Parquet can be read so.
 """
 
+import functools
 import hashlib
 import pathlib
 import re
@@ -47,6 +48,16 @@ def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Dataset:
       or not a classification of equally sized images.
   """
   directory = find(name, data_dir)
+  files = sorted(pathlib.Path(directory).iterdir())
+  stamp = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+  return _load(name, data_dir, directory, skip_damaged, stamp)
+
+
+@functools.lru_cache(maxsize=1)  # the runs of a sweep share their data
+def _load(
+  name: str, data_dir: str, directory: str, skip_damaged: bool, stamp: tuple
+) -> Dataset:
+  del stamp  # tells files that were changed meanwhile
   # Imported late: half a second that `--help` should not pay.
   import tensorflow_datasets as tfds
 

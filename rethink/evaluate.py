@@ -38,7 +38,11 @@ def program(
   batch_size: int,
   sharding: jax.sharding.NamedSharding,
 ) -> Callable:
-  """The compiled pass over batches [start, stop) of a split."""
+  """The compiled pass over batches [start, stop) of a split.
+
+  It adds to the `total` that it is given, `metrics.Sums`, or fills it in,
+  `metrics.Each`.
+  """
 
   def batches(params, batch_stats, data, total, start, stop):
     def add(i, total):
@@ -47,7 +51,15 @@ def program(
       batch = resident.gather(data, jnp.where(mask, index, 0), sharding)
       images = views.evaluation(batch.image, image_size)
       out = logits(model, params, batch_stats, images, dtype)
-      return total + metrics.sums(out, batch.label, batch.true_label, mask)
+      if isinstance(total, metrics.Sums):
+        return total + metrics.sums(out, batch.label, batch.true_label, mask)
+      return jax.tree.map(
+        lambda whole, part: jax.lax.dynamic_update_slice(
+          whole, part, (i * batch_size,)
+        ),
+        total,
+        metrics.each(out, batch.label),
+      )
 
     return jax.lax.fori_loop(start, stop, add, total)
 
@@ -61,9 +73,10 @@ def evaluate(
   data: resident.Resident,
   batch_size: int,
   *,
+  each: bool = False,
   chunk_seconds: float,
   between: Callable[[], None],
-) -> metrics.Sums:
+) -> Any:
   """Sums over a split; `between` is called every `chunk_seconds` or so.
 
   Args:
@@ -72,12 +85,21 @@ def evaluate(
     batch_stats: of the model, {} if it has none.
     data: the split.
     batch_size: examples at a time; the last batch is padded and masked.
+    each: keep every example's numbers instead of their sums.
     chunk_seconds: how long the device may work before the host has a say.
     between: may raise to stop.
+
+  Returns:
+    `metrics.Sums`, or `metrics.Each` without its padding; NumPy arrays.
   """
-  batches = -(-len(data.label) // batch_size)
-  # Placed like the sums that come back: otherwise it would compile twice.
-  total = jax.device_put(metrics.zeros(), data.label.sharding)
+  n = len(data.label)
+  batches = -(-n // batch_size)
+  padded = batches * batch_size
+  total = metrics.zeros()
+  if each:
+    total = metrics.Each(jnp.zeros(padded), jnp.zeros(padded, bool))
+  # Placed like what comes back: otherwise it would compile twice.
+  total = jax.device_put(total, data.label.sharding)
   start, size = 0, 1
   while start < batches:
     began = time.monotonic()
@@ -87,7 +109,8 @@ def evaluate(
     size = grow(size, time.monotonic() - began, chunk_seconds)
     start = stop
     between()
-  return jax.device_get(total)
+  total = jax.device_get(total)
+  return jax.tree.map(lambda x: x[:n], total) if each else total
 
 
 def grow(size: int, seconds: float, target_seconds: float) -> int:

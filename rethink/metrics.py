@@ -75,6 +75,24 @@ def sums(
   )
 
 
+class Each(NamedTuple):
+  """What is known of each example of a split, padded to whole batches.
+
+  Attributes:
+    loss: float32[padded], plain cross-entropy against `label`, in nats.
+    correct: bool[padded], top-1 hits against `label`.
+  """
+
+  loss: jax.Array
+  correct: jax.Array
+
+
+def each(logits: jax.Array, labels: jax.Array) -> Each:
+  """Loss and hit of each row of float32[batch, classes]."""
+  loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  return Each(loss, logits.argmax(-1) == labels)
+
+
 def train_means(split: Sums) -> dict[str, float]:
   """Training is about fitting: the plain names are against `label`."""
   label, true = _means(split)

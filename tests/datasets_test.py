@@ -394,3 +394,13 @@ assert "tensorflow" not in sys.modules
 """
   result = conftest.python("-c", code, PYTHONPATH=str(tmp_path))
   assert result.returncode == 0, result.stderr
+
+
+def test_data_are_read_once_until_their_files_change(copied, tmp_path):
+  first = datasets.load("photos", str(tmp_path))
+  assert datasets.load("photos", str(tmp_path)) is first
+  (shard,) = copied.glob("*-test.*")
+  shard.touch()
+  again = datasets.load("photos", str(tmp_path))
+  assert again is not first
+  assert again.info == first.info

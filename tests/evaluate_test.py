@@ -54,6 +54,7 @@ def _evaluate(
   size=8,
   dtype="float32",
   variables=None,
+  each=False,
   chunk_seconds=FOREVER,
   between=lambda: None,
 ):
@@ -66,6 +67,7 @@ def _evaluate(
     batch_stats,
     resident.put(examples, _everywhere(spread)),
     batch_size,
+    each=each,
     chunk_seconds=chunk_seconds,
     between=between,
   )
@@ -109,6 +111,23 @@ def test_sums_are_those_over_every_example_once(batch_size, devices, sharding):
   np.testing.assert_allclose(got.loss, want, rtol=1e-5)
   np.testing.assert_allclose(got.true_loss, true, rtol=1e-5)
   assert abs(want - true) > 1
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
+def test_each_example_has_its_own_loss(batch_size, devices, sharding):
+  examples, spread = _examples(50), sharding(devices)
+  got = _evaluate(examples, spread, batch_size, each=True, chunk_seconds=0)
+  logits = _logits(_variables(_mlp(), spread)[0], examples.image)
+  want = [
+    _losses(x[None], y[None])
+    for x, y in zip(logits, examples.label, strict=True)
+  ]
+  np.testing.assert_allclose(got.loss, np.ravel(want), rtol=1e-5)
+  assert got.loss.shape == (50,) and got.loss.dtype == np.float32
+  np.testing.assert_array_equal(
+    got.correct, logits.argmax(-1) == examples.label
+  )
 
 
 def test_the_model_sees_the_centre_of_the_image(sharding):
