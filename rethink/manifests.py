@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink import errors, runs
+from rethink import errors, files, runs
 
 NAME = "manifest.json"
 # What a state must share with the run that takes it up; the code may change.
@@ -44,7 +44,7 @@ def write(
     },
   }
   manifest["digest"] = _own_digest(manifest)
-  runs.write_json(folder / NAME, manifest)
+  files.write_json(folder / NAME, manifest)
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@
   metrics.jsonl  one row per evaluated epoch, "<split>/<name>" keys; durations
                  and clock times stand under "time/"
   checkpoints/   the newest states; best/ the one with the best metric
+  examples/      epoch<NNNN>.npz: what was fitted, example by example
   damaged/       states that failed their check, set aside
   lock.json      which process works here
 
@@ -13,29 +14,29 @@ Imports no JAX: reports read runs on machines that have none.
 
 import datetime
 import hashlib
-import importlib.metadata
+import io
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rethink import errors
+import numpy as np
+
+from rethink import errors, files, provenance
 
 Row = dict[str, Any]
-_PACKAGES = (
-  "jax",
-  "jaxlib",
-  "flax",
-  "optax",
-  "orbax-checkpoint",
-  "tensorflow-datasets",
-  "numpy",
-)
+# What is known of each training example after an epoch, from a clean pass.
+EXAMPLES = {
+  "id": np.uint64,
+  "label": np.int32,
+  "true_label": np.int32,
+  "loss": np.float32,  # nats, against label
+  "correct": np.bool_,
+}
 
 
 class Record(NamedTuple):
@@ -63,10 +64,40 @@ def read(workdir: str | os.PathLike) -> Record:
   path = pathlib.Path(workdir)
   return Record(
     path,
-    _read_json(path / "config.json"),
-    _read_json(path / "status.json"),
+    files.read_json(path / "config.json"),
+    files.read_json(path / "status.json"),
     _read_rows(path / "metrics.jsonl"),
   )
+
+
+def read_examples(
+  workdir: str | os.PathLike,
+) -> dict[int, dict[str, np.ndarray]]:
+  """What `Run.log_examples` wrote: epoch to arrays; {} if nothing was logged.
+
+  Raises:
+    ConfigError: naming a file that cannot be read.
+  """
+  found = {}
+  folder = pathlib.Path(workdir) / "examples"
+  for path in sorted(folder.glob("epoch*.npz")):
+    try:
+      with np.load(path) as arrays:
+        found[int(path.stem[5:])] = {name: arrays[name] for name in EXAMPLES}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+      raise errors.ConfigError(
+        f"{path} cannot be read ({error}); delete it"
+      ) from None
+  return found
+
+
+def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
+  """The first epoch whose clean train loss is <= threshold (nats), or None.
+
+  The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
+  """
+  fitted = (r["epoch"] for r in rows if r["train/loss"] <= threshold)
+  return next(fitted, None)
 
 
 def fingerprint(outcome: Mapping[str, Any]) -> str:
@@ -177,12 +208,12 @@ class Run:
 
   def start(self) -> None:
     """Says in the directory that this process works on it."""
-    write_json(self.workdir / "config.json", self._config)
+    files.write_json(self.workdir / "config.json", self._config)
     self._status = {
       **self._status,
       "fingerprint": self._config["fingerprint"],
       "argv": sys.argv,
-      **provenance(),
+      **provenance.read(),
     }
     self.update(state="running", message="")
 
@@ -207,13 +238,13 @@ class Run:
         + "\nput the old data set back, or give another --workdir"
       )
     self._config["data"] = data
-    write_json(self.workdir / "config.json", self._config)
+    files.write_json(self.workdir / "config.json", self._config)
 
   def cut(self, step: int) -> None:
     """Forgets the rows past a step: their state was lost with the process."""
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
-    _write(self.workdir / "metrics.jsonl", text)
+    files.write(self.workdir / "metrics.jsonl", text)
 
   def log(self, row: Row) -> None:
     """Appends a row and makes it durable."""
@@ -223,69 +254,36 @@ class Run:
       f.flush()
       os.fsync(f.fileno())
 
+  def log_examples(self, epoch: int, arrays: Mapping[str, Any]) -> None:
+    """Writes what is known of each training example after an epoch.
+
+    Args:
+      epoch: counted from 1.
+      arrays: the names of EXAMPLES, each [n], sorted by id.
+    """
+    folder = self.workdir / "examples"
+    folder.mkdir(exist_ok=True)
+    content = io.BytesIO()
+    np.savez_compressed(
+      content,
+      **{
+        name: np.asarray(arrays[name], dtype)
+        for name, dtype in EXAMPLES.items()
+      },
+    )
+    files.write(folder / f"epoch{epoch:04d}.npz", content.getvalue())
+
   def update(self, **fields: Any) -> None:
     """Rewrites status.json with these fields changed."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     self._status.update(
       fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
     )
-    write_json(self.workdir / "status.json", self._status)
-
-
-def provenance() -> dict[str, Any]:
-  """Which code and which versions: commit, dirty flag, Python, packages."""
-  root = pathlib.Path(__file__).parent
-
-  def git(*args):
-    try:
-      done = subprocess.run(
-        ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
-      )
-    except (OSError, subprocess.SubprocessError):
-      return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-  changed = git(
-    "status", "--porcelain", "--", str(root), str(root.parent / "configs")
-  )
-  return {
-    "commit": git("rev-parse", "HEAD") or "unknown",
-    "dirty": changed != "" if changed is not None else None,
-    "versions": {
-      "python": platform.python_version(),
-      **{name: importlib.metadata.version(name) for name in _PACKAGES},
-    },
-  }
+    files.write_json(self.workdir / "status.json", self._status)
 
 
 def _line(row: Row) -> str:
   return json.dumps(row, allow_nan=False) + "\n"
-
-
-def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON file, whole or not at all."""
-  _write(path, json.dumps(value, indent=2) + "\n")
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-  # Whole or not at all, also when the machine dies between the two lines.
-  partial = path.with_name(path.name + ".partial")
-  with open(partial, "w") as f:
-    f.write(text)
-    f.flush()
-    os.fsync(f.fileno())
-  os.replace(partial, path)
-
-
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError:
-    return {}
-  except json.JSONDecodeError as error:
-    raise errors.ConfigError(
-      f"{path} is no JSON ({error}); restore it or use another --workdir"
-    ) from None
 
 
 def _read_rows(path: pathlib.Path) -> list[Row]:
