@@ -48,13 +48,13 @@ NOTES = (
 
 # The same networks, small, on 500 of the digits: what `smoke/` runs are.
 SMALL = {
-  "inception": dict(model="inception(width=0.125)", learning_rate=0.05),
+  "inception": dict(model="inception(width=0.125)", learning_rate=0.03),
   "inception_no_bn": dict(
     model="inception(batch_norm=False, width=0.125)", learning_rate=0.05
   ),
-  "alexnet": dict(model="alexnet(width=0.25)", learning_rate=0.02),
+  "alexnet": dict(model="alexnet(width=0.5)", learning_rate=0.02),
   "mlp_3x512": dict(model="mlp(widths=(128, 128, 128))", learning_rate=0.02),
-  "mlp_1x512": dict(model="mlp(widths=(512,))", learning_rate=0.05),
+  "mlp_1x512": dict(model="mlp(widths=(512,))", learning_rate=0.1),
 }
 SMOKE = dict(
   dataset="digits",
@@ -62,6 +62,7 @@ SMOKE = dict(
   train_examples=500,
   batch_size=50,
   num_epochs=40,
+  stop_at_train_loss=0.01,
   schedule="exponential(decay=0.99)",
 )
 

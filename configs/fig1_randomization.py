@@ -1,7 +1,7 @@
 """Figure 1: randomization tests on CIFAR-10.
 
   python -m rethink.sweep --config=configs/fig1_randomization.py
-  python -m rethink.report --config=configs/fig1_randomization.py --out=reports
+  python -m rethink.report --config=configs/fig1_randomization.py
 
 A run is model/corruption/seed. `p0.3` corrupts labels with probability 0.3;
 p0.0 are the true labels and p1.0 the random ones, so that Figures 1a, 1b and 1c
@@ -275,7 +275,7 @@ REPORT = ex.Report(
     " AlexNet, Table 1 has 14.25 and 23.93 %.",
     "The points of MLP 1×512 at p = 0.6 and 0.7 coincide in Figures 1b and 1c,"
     " probably one run drawn twice.",
-    "Pixels are randomized after the crop, all channels of a pixel together, and"
+    "Pixels are randomized after the crop, all channels of a pixel together;"
     " Gaussian images have the mean and deviation of each channel of the"
     " training set; the paper says neither.",
   ),

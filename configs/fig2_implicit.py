@@ -1,7 +1,7 @@
 """Figure 2b: early stopping and batch norm as implicit regularizers, CIFAR-10.
 
   python -m rethink.sweep --config=configs/fig2_implicit.py
-  python -m rethink.report --config=configs/fig2_implicit.py --out=reports
+  python -m rethink.report --config=configs/fig2_implicit.py
 
 A run is model/seed: small Inception with and without batch norm, no explicit
 regularizer, 51 epochs as in the figure and no early end. The paper's numbers

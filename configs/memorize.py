@@ -37,7 +37,7 @@ def get_config(run: str = "random/epochs30/seed0"):
   """One run, by name; the model and the data are those of configs/base.py."""
   config = base.get_config()
   config.batch_size = 50
-  config.learning_rate = 0.05
+  config.learning_rate = 0.1
   config.schedule = "cosine(warmup_epochs=1)"
   return ex.select(config, RUNS, run)
 
@@ -93,7 +93,7 @@ REPORT = ex.Report(
   ),
   verdicts=tuple(
     ex.Memorization(
-      name=f"{budget} epochs",
+      name=f"Within {budget} epochs",
       true=f"true/epochs{budget}",
       random=f"random/epochs{budget}",
       noise=f"gaussian/epochs{budget}",

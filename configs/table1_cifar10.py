@@ -1,7 +1,7 @@
 """Table 1: CIFAR-10 with and without explicit regularization, true and random.
 
   python -m rethink.sweep --config=configs/table1_cifar10.py
-  python -m rethink.report --config=configs/table1_cifar10.py --out=reports
+  python -m rethink.report --config=configs/table1_cifar10.py
 
 A run is model/labels/regularizers/seed. Every row of the paper is a run, and so
 are the combinations that it leaves out.
@@ -129,10 +129,10 @@ REPORT = ex.Report(
     "The length of the runs is not in the paper; here they end at a clean train"
     " loss of 0.001 or after 100 epochs.",
     "Figure 2b ends at 86.5 and 84.9 % test accuracy with and without batch"
-    " norm, where Table 1 has 85.75 and 82.00 %; Figure 1c starts at 87.2 % for"
-    " Inception and 69.9 % for AlexNet, where Table 1 has 85.75 and 76.07 %. The"
-    " tolerance of the Inception without batch norm is 3 points for this"
-    " reason.",
+    " norm, where Table 1 has 85.75 and 82.00 %; the tolerance of the Inception"
+    " without batch norm is 3 points for this reason. Figure 1c starts at"
+    " 87.2 % for Inception and 69.9 % for AlexNet, where Table 1 has 85.75 and"
+    " 76.07 %.",
   ),
   train_examples=cifar10.TRAIN_EXAMPLES,
   stand_ins=cifar10.STAND_INS,

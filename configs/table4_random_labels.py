@@ -1,7 +1,7 @@
 """Table 4: random labels on CIFAR-10 under explicit regularizers.
 
   python -m rethink.sweep --config=configs/table4_random_labels.py
-  python -m rethink.report --config=configs/table4_random_labels.py --out=reports
+  python -m rethink.report --config=configs/table4_random_labels.py
 
 A run is model/regularizers/seed. Two rows of the paper needed a learning-rate
 decay of 0.999 in place of 0.95, and more epochs; it does not say how many.

@@ -148,7 +148,6 @@ class Curves(NamedTuple):
     ylabel: of the vertical axis.
     lines: the curves.
     unit: as in `Column`.
-    level: a value to mark with a horizontal line, None for none.
     until: last epoch shown, 0 for all.
     early_stopping: shade what lies between a curve and its best so far.
   """
@@ -158,7 +157,6 @@ class Curves(NamedTuple):
   ylabel: str
   lines: tuple[Line, ...]
   unit: str = "nats"
-  level: float | None = None
   until: float = 0.0
   early_stopping: bool = False
 

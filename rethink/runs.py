@@ -264,13 +264,10 @@ class Run:
     folder = self.workdir / "examples"
     folder.mkdir(exist_ok=True)
     content = io.BytesIO()
-    np.savez_compressed(
-      content,
-      **{
-        name: np.asarray(arrays[name], dtype)
-        for name, dtype in EXAMPLES.items()
-      },
-    )
+    typed: dict[str, Any] = {
+      name: np.asarray(arrays[name], dtype) for name, dtype in EXAMPLES.items()
+    }
+    np.savez_compressed(content, **typed)
     files.write(folder / f"epoch{epoch:04d}.npz", content.getvalue())
 
   def update(self, **fields: Any) -> None:
