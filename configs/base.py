@@ -40,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_every_epochs = 1  # epochs between clean passes
 
   book = config.bookkeeping = ml_collections.ConfigDict()
+  book.examples_every_epochs = 0  # log each training example's loss; 0 never
   book.chunk_seconds = 5.0  # device work between two looks at signals
   book.checkpoint_every_epochs = 10  # epochs
   book.checkpoint_every_seconds = 300.0  # seconds, also inside an epoch

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rethink import runs
 
@@ -111,3 +112,35 @@ class Progress:
     else:
       print(text, flush=True)
     self._printed, self._unprinted = time.monotonic(), None
+
+
+def headline(
+  name: str,
+  status: Mapping[str, Any],
+  batch_size: int,
+  num_steps: int,
+  step: int,
+) -> str:
+  """What a run says of itself before it trains.
+
+  Args:
+    name: of the run.
+    status: of status.json.
+    batch_size: examples per step.
+    num_steps: optimizer steps in all.
+    step: where it goes on.
+  """
+  devices = status["devices"]
+  where = status["device"] + (f" x {devices}" if devices > 1 else "")
+  if batch_size % devices:
+    where += (
+      f" (which do not divide config.batch_size={batch_size}: each computes all"
+      " of it)"
+    )
+  resumed = f", resuming at step {step}" if step else ""
+  return (
+    f"{name}: {status['data']['train']:,} examples, labels changed"
+    f" {status['corruption']['changed_fraction']:.1%},"
+    f" {status['parameters']:,} parameters, {num_steps:,} steps on"
+    f" {where}{resumed}"
+  )

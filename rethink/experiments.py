@@ -1,20 +1,20 @@
-"""Named runs: an experiment is a product of choices, a run one of them.
+"""An experiment: named runs, and what a report shows of them, as plain data.
 
 Pure Python on purpose: configs import this and nothing else of the package.
 """
 
-import fnmatch
 import itertools
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rethink import errors
 
 Overrides = Mapping[str, Any]
 Runs = dict[str, dict[str, Any]]
+Points = tuple[tuple[float, float], ...]
 
 SMOKE = "smoke/"  # in front of the names of small variants of the runs
+SEEDS = {f"seed{n}": dict(seed=n) for n in range(5)}
 
 
 def product(**axes: Mapping[str, Overrides]) -> Runs:
@@ -32,6 +32,15 @@ def product(**axes: Mapping[str, Overrides]) -> Runs:
       overrides.update(choice)
     runs["/".join(name for name, _ in combination)] = overrides
   return runs
+
+
+def smoke(runs: Runs, **overrides: Any) -> Runs:
+  """Seed 0 of some runs, small: "smoke/<name>" with these overrides."""
+  return {
+    SMOKE + name: {**own, **overrides}
+    for name, own in runs.items()
+    if name.endswith("/seed0")
+  }
 
 
 def select(config, runs: Runs, run: str):
@@ -56,29 +65,204 @@ def select(config, runs: Runs, run: str):
   return config
 
 
-def choose(
-  runs: Runs, group: str, only: str = "*", seeds: int = 1
-) -> list[str]:
-  """Names of the runs that a sweep is about, in the order of the experiment.
+class Column(NamedTuple):
+  """A number that a table shows of each of its rows.
 
-  Args:
-    runs: all there are.
-    group: the first part of their names; "" is all but the smoke variants.
-    only: a pattern, as in a shell.
-    seeds: of runs that end in "/seed<k>" those with k < seeds, unless the
-      pattern speaks of seeds itself.
+  Attributes:
+    key: under which a row gives the paper's number.
+    title: for people.
+    measure: a public function of `rethink.report.measures`.
+    metric: of metrics.jsonl, for a measure that reads one.
+    unit: of the shown number. "%" and "points" are 100 times the measure;
+      "epochs", "times", "nats" and "" are the measure itself.
+    tolerance: a difference from the paper that agrees with it, in shown units;
+      None shows differences without judging them.
+    level: nats, for `epochs_to_level`.
   """
 
-  def wanted(name: str) -> bool:
-    seed = re.search(r"/seed(\d+)$", name)
-    few = not seed or int(seed[1]) < seeds or "seed" in only
-    return few and in_group(name, group) and fnmatch.fnmatch(name, only)
+  key: str
+  title: str
+  measure: str = "end"
+  metric: str = ""
+  unit: str = "%"
+  tolerance: float | None = None
+  level: float = 0.0
 
-  return [name for name in runs if wanted(name)]
+
+class Row(NamedTuple):
+  """A row of a table: one set-up, run with several seeds.
+
+  Attributes:
+    heads: a text for each of the table's heads.
+    runs: the runs' name without its last part, "/seed<k>".
+    paper: column key to the paper's number in shown units, or its words.
+    parameters: of the paper's network, 0 if it gives none.
+    tolerance: instead of the columns', None for theirs.
+    baseline: runs that relative measures divide by.
+  """
+
+  heads: tuple[str, ...]
+  runs: str
+  paper: Mapping[str, float | str] = {}
+  parameters: int = 0
+  tolerance: float | None = None
+  baseline: str = ""
 
 
-def in_group(name: str, group: str) -> bool:
-  """Whether a run belongs to a group, as `choose` takes it."""
-  if group:
-    return name.startswith(f"{group}/")
-  return not name.startswith(SMOKE)
+class Table(NamedTuple):
+  """A table: columns of numbers for rows of runs.
+
+  Attributes:
+    key: part of file names.
+    title: for people.
+    heads: titles of the rows' own columns.
+    columns: the numbers.
+    rows: in the order of the page.
+  """
+
+  key: str
+  title: str
+  heads: tuple[str, ...]
+  columns: tuple[Column, ...]
+  rows: tuple[Row, ...]
+
+
+class Line(NamedTuple):
+  """A learning curve.
+
+  Attributes:
+    label: for people.
+    runs: as in `Row`.
+    metric: of metrics.jsonl.
+    paper: (epoch, value in shown units) as measured in the paper's figure.
+  """
+
+  label: str
+  runs: str
+  metric: str
+  paper: Points = ()
+
+
+class Curves(NamedTuple):
+  """A figure of metrics over epochs.
+
+  Attributes:
+    key: part of file names.
+    title: for people.
+    ylabel: of the vertical axis.
+    lines: the curves.
+    unit: as in `Column`.
+    until: last epoch shown, 0 for all.
+    early_stopping: shade what lies between a curve and its best so far.
+  """
+
+  key: str
+  title: str
+  ylabel: str
+  lines: tuple[Line, ...]
+  unit: str = "nats"
+  until: float = 0.0
+  early_stopping: bool = False
+
+
+class Series(NamedTuple):
+  """Rows of a table as a line: (horizontal value, the rows' runs)."""
+
+  label: str
+  points: tuple[tuple[float, str], ...]
+
+
+class Against(NamedTuple):
+  """A figure of one column of a table against a property of its rows.
+
+  Attributes:
+    key: part of file names.
+    title: for people.
+    table: key of the table.
+    column: key of its column.
+    xlabel: of the horizontal axis.
+    series: the lines.
+    level: a value to mark with a horizontal line, None for none.
+    level_label: what that value is.
+  """
+
+  key: str
+  title: str
+  table: str
+  column: str
+  xlabel: str
+  series: tuple[Series, ...]
+  level: float | None = None
+  level_label: str = ""
+
+
+class Examples(NamedTuple):
+  """A figure of clean and corrupted training examples over epochs.
+
+  Attributes:
+    key: part of file names.
+    title: for people.
+    series: (label, runs) of partially corrupted labels.
+  """
+
+  key: str
+  title: str
+  series: tuple[tuple[str, str], ...]
+
+
+class Memorization(NamedTuple):
+  """A verdict: does a learner fit what cannot be learned?
+
+  Attributes:
+    name: of the learner.
+    random: runs with random labels.
+    true: runs with true labels, "" for none.
+    noise: runs with images of noise, "" for none.
+    paper: what the paper says of it.
+  """
+
+  name: str
+  random: str
+  true: str = ""
+  noise: str = ""
+  paper: str = ""
+
+
+class EarlyStopping(NamedTuple):
+  """A verdict: what would stopping at the best test accuracy have gained?
+
+  Attributes:
+    name: of the learner.
+    runs: as in `Row`.
+    paper: what the paper says of it.
+  """
+
+  name: str
+  runs: str
+  paper: str = ""
+
+
+class Report(NamedTuple):
+  """What a report shows of an experiment, and what the paper says of it.
+
+  Attributes:
+    title: for people.
+    source: where in the paper; "" if it is not there.
+    question: what the experiment asks, in a sentence or two.
+    tables: at least one; a figure's runs need not stand in one.
+    figures: Curves, Against and Examples.
+    verdicts: Memorization and EarlyStopping, shown first.
+    notes: what the paper leaves open or contradicts, and what is done here.
+    train_examples: of the paper's training set, 0 if there is no paper.
+    stand_ins: data sets that may stand for the paper's, with what to say of it.
+  """
+
+  title: str
+  source: str
+  question: str
+  tables: tuple[Table, ...]
+  figures: tuple[Curves | Against | Examples, ...] = ()
+  verdicts: tuple[Memorization | EarlyStopping, ...] = ()
+  notes: tuple[str, ...] = ()
+  train_examples: int = 0
+  stand_ins: Mapping[str, str] = {}

@@ -1,4 +1,4 @@
-"""Small text files: whole or not at all, durable, and faults that name them."""
+"""Small files: whole or not at all, durable, and faults that name them."""
 
 import contextlib
 import json
@@ -10,16 +10,16 @@ from typing import Any
 from rethink import errors
 
 
-def write(path: pathlib.Path, text: str) -> None:
-  """Puts a text in place of a file, whole or not at all.
+def write(path: pathlib.Path, content: str | bytes) -> None:
+  """Puts a content in place of a file's, whole or not at all.
 
   Raises:
     RethinkError: naming the file, if the disk refuses.
   """
   partial = path.with_name(path.name + ".partial")
   with _naming(path):
-    with open(partial, "w") as f:
-      f.write(text)
+    with open(partial, "wb") as f:
+      f.write(content.encode() if isinstance(content, str) else content)
       f.flush()
       os.fsync(f.fileno())  # also when the machine dies after the next line
     os.replace(partial, path)

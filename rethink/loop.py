@@ -3,6 +3,7 @@
 import contextlib
 import math
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,7 @@ class Trainer:
       {"name": loaded.info.name, "fingerprint": loaded.info.fingerprint}
     )
     everywhere, spread = resident.shardings()
+    self.train_examples = loaded.train  # on the host, for their ids
     self.train_data = resident.put(loaded.train, everywhere)
     self.test_data = resident.put(loaded.test, everywhere)
 
@@ -107,7 +109,16 @@ class Trainer:
       DivergedError: if the loss is not finite.
       PreemptedError: if asked to stop; the state is saved.
     """
-    print(self._headline(), flush=True)
+    print(
+      console.headline(
+        self.run.name,
+        self.run.status,
+        self.config.batch_size,
+        self.num_steps,
+        self.step,
+      ),
+      flush=True,
+    )
     with contextlib.ExitStack() as stack:
       self.progress = stack.enter_context(
         console.Progress(
@@ -137,23 +148,6 @@ class Trainer:
       finally:
         self.saved.close()
 
-  def _headline(self) -> str:
-    status = self.run.status
-    devices = status["devices"]
-    where = f"{status['device']}" + (f" x {devices}" if devices > 1 else "")
-    resumed = f", resuming at step {self.step}" if self.step else ""
-    if self.config.batch_size % devices:
-      where += (
-        f" (which do not divide config.batch_size={self.config.batch_size}:"
-        " each computes all of it)"
-      )
-    changed = status["corruption"]["changed_fraction"]
-    return (
-      f"{self.run.name}: {len(self.train_data.label):,} examples,"
-      f" labels changed {changed:.1%}, {status['parameters']:,} parameters,"
-      f" {self.num_steps:,} steps on {where}{resumed}"
-    )
-
   def _at_end(self) -> bool:
     """Evaluates if an epoch has just ended; says whether it was the last."""
     epoch, rest = divmod(self.step, self.steps_per_epoch)
@@ -164,6 +158,9 @@ class Trainer:
       self._evaluate_epoch(epoch)
       row = self.run.rows[-1]
       last = last or row["train/loss"] <= self.config.stop_at_train_loss > 0
+    every = self.book.examples_every_epochs
+    if every and (last or epoch % every == 0):
+      self._log_examples(epoch)
     if not last and epoch % self.book.checkpoint_every_epochs == 0:
       self._save()
     return last
@@ -224,19 +221,8 @@ class Trainer:
 
   def _row(self, epoch: int) -> runs.Row:
     began = time.monotonic()
-
-    def clean(data: resident.Resident) -> metrics.Sums:
-      return evaluate.evaluate(
-        self.evaluate,
-        self.state.params,
-        self.state.batch_stats,
-        data,
-        self.config.eval_batch_size,
-        chunk_seconds=self.book.chunk_seconds,
-        between=self._between,
-      )
-
-    train_sums, test_sums = clean(self.train_data), clean(self.test_data)
+    train_sums = self._clean(self.train_data)
+    test_sums = self._clean(self.test_data)
     batch = jax.device_get(self.state.sums)
     rate = recipes.learning_rate(
       self.recipe, self.inputs, jnp.int32(self.step - 1)
@@ -258,6 +244,23 @@ class Trainer:
     if not all(math.isfinite(value) for value in row.values()):
       self._diverged(self.step)
     return row
+
+  def _clean(self, data: resident.Resident, *, each: bool = False) -> Any:
+    return evaluate.evaluate(
+      self.evaluate,
+      self.state.params,
+      self.state.batch_stats,
+      data,
+      self.config.eval_batch_size,
+      each=each,
+      chunk_seconds=self.book.chunk_seconds,
+      between=self._between,
+    )
+
+  def _log_examples(self, epoch: int) -> None:
+    found = self._clean(self.train_data, each=True)
+    known = self.train_examples._asdict()
+    self.run.log_examples(epoch, {**known, **found._asdict()})
 
   def _finite(self) -> bool:
     state = self.state

@@ -5,6 +5,7 @@
   metrics.jsonl  one row per evaluated epoch, "<split>/<name>" keys; durations
                  and clock times stand under "time/"
   checkpoints/   the newest states; best/ the one with the best metric
+  examples/      epoch<NNNN>.npz: what was fitted, example by example
   damaged/       states that failed their check, set aside
   lock.json      which process works here
 
@@ -13,29 +14,29 @@ Imports no JAX: reports read runs on machines that have none.
 
 import datetime
 import hashlib
-import importlib.metadata
+import io
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rethink import errors, files
+import numpy as np
+
+from rethink import errors, files, provenance
 
 Row = dict[str, Any]
-_PACKAGES = (
-  "jax",
-  "jaxlib",
-  "flax",
-  "optax",
-  "orbax-checkpoint",
-  "tensorflow-datasets",
-  "numpy",
-)
+# What is known of each training example after an epoch, from a clean pass.
+EXAMPLES = {
+  "id": np.uint64,
+  "label": np.int32,
+  "true_label": np.int32,
+  "loss": np.float32,  # nats, against label
+  "correct": np.bool_,
+}
 
 
 class Record(NamedTuple):
@@ -67,6 +68,36 @@ def read(workdir: str | os.PathLike) -> Record:
     files.read_json(path / "status.json"),
     files.read_lines(path / "metrics.jsonl"),
   )
+
+
+def read_examples(
+  workdir: str | os.PathLike,
+) -> dict[int, dict[str, np.ndarray]]:
+  """What `Run.log_examples` wrote: epoch to arrays; {} if nothing was logged.
+
+  Raises:
+    ConfigError: naming a file that cannot be read.
+  """
+  found = {}
+  folder = pathlib.Path(workdir) / "examples"
+  for path in sorted(folder.glob("epoch*.npz")):
+    try:
+      with np.load(path) as arrays:
+        found[int(path.stem[5:])] = {name: arrays[name] for name in EXAMPLES}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+      raise errors.ConfigError(
+        f"{path} cannot be read ({error}); delete it"
+      ) from None
+  return found
+
+
+def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
+  """The first epoch whose clean train loss is <= threshold (nats), or None.
+
+  The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
+  """
+  fitted = (r["epoch"] for r in rows if r["train/loss"] <= threshold)
+  return next(fitted, None)
 
 
 def fingerprint(outcome: Mapping[str, Any]) -> str:
@@ -182,7 +213,7 @@ class Run:
       **self._status,
       "fingerprint": self._config["fingerprint"],
       "argv": sys.argv,
-      **provenance(),
+      **provenance.read(),
     }
     self.update(state="running", message="")
 
@@ -214,11 +245,31 @@ class Run:
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
     files.write(self.workdir / "metrics.jsonl", text)
+    last = self.rows[-1]["epoch"] if self.rows else 0
+    for path in (self.workdir / "examples").glob("epoch*.npz"):
+      if int(path.stem[5:]) > last:
+        path.unlink()
 
   def log(self, row: Row) -> None:
     """Appends a row and makes it durable."""
     self.rows.append(row)
     files.append(self.workdir / "metrics.jsonl", _line(row))
+
+  def log_examples(self, epoch: int, arrays: Mapping[str, Any]) -> None:
+    """Writes what is known of each training example after an epoch.
+
+    Args:
+      epoch: counted from 1.
+      arrays: the names of EXAMPLES, each [n], sorted by id.
+    """
+    folder = self.workdir / "examples"
+    folder.mkdir(exist_ok=True)
+    content = io.BytesIO()
+    typed: dict[str, Any] = {
+      name: np.asarray(arrays[name], dtype) for name, dtype in EXAMPLES.items()
+    }
+    np.savez_compressed(content, **typed)
+    files.write(folder / f"epoch{epoch:04d}.npz", content.getvalue())
 
   def update(self, **fields: Any) -> None:
     """Rewrites status.json with these fields changed."""
@@ -227,32 +278,6 @@ class Run:
       fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
     )
     files.write_json(self.workdir / "status.json", self._status)
-
-
-def provenance() -> dict[str, Any]:
-  """Which code and which versions: commit, dirty flag, Python, packages."""
-  root = pathlib.Path(__file__).parent
-
-  def git(*args):
-    try:
-      done = subprocess.run(
-        ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
-      )
-    except (OSError, subprocess.SubprocessError):
-      return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-  changed = git(
-    "status", "--porcelain", "--", str(root), str(root.parent / "configs")
-  )
-  return {
-    "commit": git("rev-parse", "HEAD") or "unknown",
-    "dirty": changed != "" if changed is not None else None,
-    "versions": {
-      "python": platform.python_version(),
-      **{name: importlib.metadata.version(name) for name in _PACKAGES},
-    },
-  }
 
 
 def _line(row: Row) -> str:

@@ -80,6 +80,10 @@ def resolve(config: Any) -> Settings:
       raise errors.ConfigError(
         f"config.{field} must be 0 or more, not {config[field]}"
       )
+  if config.bookkeeping.examples_every_epochs < 0:
+    raise errors.ConfigError(
+      "config.bookkeeping.examples_every_epochs must be 0 or more"
+    )
   for field in ("seed", "data_seed"):
     if config[field] >= 2**32:  # JAX would cut a longer one off
       raise errors.ConfigError(f"config.{field} must be below 2**32")

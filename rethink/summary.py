@@ -18,15 +18,6 @@ _HEADER = (
 )
 
 
-def epochs_to_fit(rows: Sequence[runs.Row], threshold: float) -> int | None:
-  """The first epoch whose clean train loss is <= threshold (nats), or None.
-
-  The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
-  """
-  fitted = (r["epoch"] for r in rows if r["train/loss"] <= threshold)
-  return next(fitted, None)
-
-
 def table(named: Sequence[tuple[str, str | os.PathLike]]) -> str:
   """Markdown, a row for each (name, workdir); a dash for what is missing."""
   return console.table(_HEADER, [_cells(n, runs.read(w)) for n, w in named])
@@ -44,7 +35,7 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
     f"{status['data']['train']:,}",
     f"{status['corruption']['changed_fraction']:.1%}",
     str(row["epoch"]),
-    str(epochs_to_fit(record.rows, threshold) or "-"),
+    str(runs.epochs_to_fit(record.rows, threshold) or "-"),
     f"{row['train/accuracy']:.2%}",
     f"{row['test/accuracy']:.2%}",
     f"{status['seconds']:.1f}",

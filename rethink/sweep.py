@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import app, flags
 
-from rethink import entry, errors, experiments
+from rethink import entry, errors, selection
 
 _CONFIG = entry.define_config()
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
@@ -54,7 +54,7 @@ def _sweep() -> None:
     )
   module = entry.experiment()
   stem, group = entry.config_name()
-  names = experiments.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
+  names = selection.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
   if not names:
     raise errors.ConfigError(
       f"--only={_ONLY.value} matches none of: {', '.join(module.RUNS)}"
@@ -89,7 +89,7 @@ def _sweep() -> None:
         traceback.print_exc()
   # Also those of earlier selections and of other jobs.
   known = [n for n in module.RUNS if n in mine or (root / n).exists()]
-  known = [n for n in known if experiments.in_group(n, group)]
+  known = [n for n in known if selection.in_group(n, group)]
   text = summary.table([(name, root / name) for name in known])
   path = root / ("smoke.md" if group == "smoke" else "results.md")
   path.write_text(text + "\n")

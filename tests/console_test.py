@@ -52,7 +52,7 @@ def test_a_table_has_a_row_per_run_and_dashes_for_what_is_missing(tmp_path):
 )
 def test_epochs_to_fit_is_the_first_at_or_below_the_threshold(threshold, epoch):
   rows = [_row(1, 0.5), _row(2, 0.06), _row(3, 0.04), _row(4, 0.07)]
-  assert summary.epochs_to_fit(rows, threshold) == epoch
+  assert runs.epochs_to_fit(rows, threshold) == epoch
 
 
 def test_without_a_terminal_the_last_epoch_is_printed_for_certain(capsys):

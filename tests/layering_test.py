@@ -10,18 +10,18 @@ from tests.conftest import ROOT, python
 
 # A module may import modules of rows above its own, and of its own package.
 LAYERS = (
-  "errors bits example signals",
+  "errors bits example signals provenance",
   "specs files retries",
   "experiments metrics optimizers schedules",
   "corruptions regularizers models records runs",
-  "settings console sinks manifests locks datasets",
+  "settings console sinks manifests locks datasets selection",
   "pipeline checkpoints",
   "evaluate recipes summary programs",
   "train",
   "loop",
   "methods",
   "entry",
-  "main sweep prepare",
+  "main sweep prepare report",
 )
 LEVEL = {name: i for i, row in enumerate(LAYERS) for name in row.split()}
 SOURCES = sorted((ROOT / "rethink").rglob("*.py"))
@@ -56,6 +56,20 @@ def test_imports_go_one_way(path):
       assert other == room or LEVEL[other] < LEVEL[room], f"{path}: {name}"
 
 
+REPORT = [path for path in SOURCES if _room(path) == "report"]
+
+
+@pytest.mark.parametrize("path", REPORT, ids=lambda p: p.name)
+def test_a_report_sees_only_runs(path):
+  seen = {"runs", "experiments", "errors", "console", "report"}
+  if path.name == "__main__.py":
+    seen.add("entry")
+  for name in _imports(path):
+    if name.startswith("rethink."):
+      assert name.split(".")[1] in seen, f"{path}: {name}"
+    assert not name.startswith(("jax", "flax", "optax", "orbax")), path
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_configs_import_configs_and_experiments_only(path):
   for name in _imports(path):
@@ -70,7 +84,9 @@ def test_only_prepare_may_touch_tensorflow():
       assert "tensorflow" not in roots, path
 
 
-@pytest.mark.parametrize("module", ["summary", "experiments", "entry"])
+@pytest.mark.parametrize(
+  "module", ["summary", "experiments", "entry", "report.__main__"]
+)
 def test_what_reads_runs_and_flags_needs_no_jax(module):
   code = f"import sys, rethink.{module}; print('jax' in sys.modules)"
   assert python("-c", code).stdout == "False\n"

@@ -97,6 +97,31 @@ def test_a_run_leaves_config_status_and_rows(config, tmp_path, data_dir):
   )
 
 
+def test_each_examples_loss_is_logged_at_chosen_epochs(
+  noisy, tmp_path, data_dir
+):
+  noisy.corruptions = ("partially_corrupted_labels(0.5)",)
+  noisy.bookkeeping.examples_every_epochs = 2
+  _execute(noisy, tmp_path / "whole", data_dir)
+  logged = runs.read_examples(tmp_path / "whole")
+  assert list(logged) == [2, 3]  # and the last
+  rows = runs.read(tmp_path / "whole").rows
+  for epoch, row in zip((2, 3), rows[1:], strict=True):
+    found = logged[epoch]
+    assert len(found["id"]) == 320 and (np.diff(found["id"]) > 0).all()
+    assert found["correct"].mean() == pytest.approx(row["train/accuracy"])
+    assert found["loss"].mean() == pytest.approx(row["train/loss"], rel=1e-5)
+    changed = found["label"] != found["true_label"]
+    assert 0.3 < changed.mean() < 0.6
+  with pytest.raises(errors.PreemptedError):
+    _execute(noisy, tmp_path / "broken", data_dir, StopAfter(16))
+  _execute(noisy, tmp_path / "broken", data_dir)
+  again = runs.read_examples(tmp_path / "broken")
+  for epoch, arrays in logged.items():
+    for name, array in arrays.items():
+      np.testing.assert_array_equal(array, again[epoch][name])
+
+
 def test_chunk_length_changes_no_bit(noisy, tmp_path, data_dir):
   _execute(noisy, tmp_path / "short", data_dir)
   noisy.bookkeeping.chunk_seconds = 100.0

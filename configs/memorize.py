@@ -1,0 +1,108 @@
+"""Does my pipeline memorize? Any model on true labels, random labels, noise.
+
+  python -m rethink.sweep --config=configs/memorize.py \\
+    --config.dataset=mine --config.model="my_models:TwoLayers()" --runs=mine
+  python -m rethink.report --config=configs/memorize.py --runs=mine --out=mine
+
+A run is data/budget/seed; a budget is a number of epochs with a learning-rate
+schedule of its own. Set image_size, batch_size, learning_rate and regularizers
+to those of your pipeline likewise.
+"""
+
+from configs import base
+from rethink import experiments as ex
+
+DATA = {
+  "true": dict(corruptions=()),
+  "random": dict(corruptions=("random_labels()",)),
+  "gaussian": dict(corruptions=("gaussian()",)),
+}
+_WORDS = {
+  "true": "true labels",
+  "random": "random labels",
+  "gaussian": "images of noise",
+}
+_BUDGETS = (10, 30, 100)
+BUDGETS = {f"epochs{n}": dict(num_epochs=n) for n in _BUDGETS}
+_SMALL = {name: BUDGETS[name] for name in ("epochs10", "epochs30")}
+RUNS = {
+  **ex.product(data=DATA, budget=BUDGETS, seed=ex.SEEDS),
+  **ex.smoke(
+    ex.product(data=DATA, budget=_SMALL, seed=ex.SEEDS), train_examples=500
+  ),
+}
+
+
+def get_config(run: str = "random/epochs30/seed0"):
+  """One run, by name; the model and the data are those of configs/base.py."""
+  config = base.get_config()
+  config.batch_size = 50
+  config.learning_rate = 0.1
+  config.schedule = "cosine(warmup_epochs=1)"
+  return ex.select(config, RUNS, run)
+
+
+REPORT = ex.Report(
+  title="Does it memorize?",
+  source="",
+  question=(
+    "Does this model, trained like this, fit labels and images that have"
+    " nothing in common with the task, and how long does it take?"
+  ),
+  tables=(
+    ex.Table(
+      key="memorize",
+      title="True labels, random labels, noise",
+      heads=("data", "epochs"),
+      columns=(
+        ex.Column("train", "train accuracy", "end", "train/accuracy"),
+        ex.Column("test", "test accuracy", "end", "test/accuracy"),
+        ex.Column(
+          "gap", "generalization error", "generalization_error", unit="points"
+        ),
+        ex.Column("fit", "epochs to fit", "epochs_to_fit", unit="epochs"),
+        ex.Column(
+          "relative",
+          "relative to true labels",
+          "relative_epochs_to_fit",
+          unit="times",
+        ),
+      ),
+      rows=tuple(
+        ex.Row(
+          heads=(_WORDS[data], str(budget)),
+          runs=f"{data}/epochs{budget}",
+          baseline=f"true/epochs{budget}",
+        )
+        for data in DATA
+        for budget in _BUDGETS
+      ),
+    ),
+  ),
+  figures=tuple(
+    ex.Curves(
+      key=f"{budget}-epochs",
+      title=f"Train loss, {budget} epochs",
+      ylabel="train loss (nats, clean pass)",
+      lines=tuple(
+        ex.Line(_WORDS[data], f"{data}/epochs{budget}", "train/loss")
+        for data in DATA
+      ),
+    )
+    for budget in _BUDGETS
+  ),
+  verdicts=tuple(
+    ex.Memorization(
+      name=f"Within {budget} epochs",
+      true=f"true/epochs{budget}",
+      random=f"random/epochs{budget}",
+      noise=f"gaussian/epochs{budget}",
+    )
+    for budget in _BUDGETS
+  ),
+  notes=(
+    "Fitted means a clean train loss of at most 0.05 nats.",
+    "A model that fits random labels can memorize this training set; that it"
+    " generalizes on the true labels then says nothing about its capacity.",
+  ),
+)

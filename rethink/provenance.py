@@ -1,0 +1,43 @@
+"""What a number is a result of, besides its config: code and versions."""
+
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+_PACKAGES = (
+  "jax",
+  "jaxlib",
+  "flax",
+  "optax",
+  "orbax-checkpoint",
+  "tensorflow-datasets",
+  "numpy",
+)
+
+
+def read() -> dict[str, Any]:
+  """Which code and which versions: commit, dirty flag, Python, packages."""
+  root = pathlib.Path(__file__).parent
+
+  def git(*args):
+    try:
+      done = subprocess.run(
+        ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
+      )
+    except (OSError, subprocess.SubprocessError):
+      return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+  changed = git(
+    "status", "--porcelain", "--", str(root), str(root.parent / "configs")
+  )
+  return {
+    "commit": git("rev-parse", "HEAD") or "unknown",
+    "dirty": changed != "" if changed is not None else None,
+    "versions": {
+      "python": platform.python_version(),
+      **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    },
+  }

@@ -1,0 +1,100 @@
+"""What is known of each training example: learned when, forgotten or not."""
+
+import csv
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from rethink import runs
+from rethink.report import results
+
+_COLUMNS = (
+  "experiment",
+  "run",
+  "id",
+  "label",
+  "true_label",
+  "corrupted",
+  "first_fitted_epoch",
+  "times_forgotten",
+  "last_epoch",
+  "last_loss",
+  "last_correct",
+)
+
+
+class Curves(NamedTuple):
+  """Fractions of examples that are predicted as they are labelled.
+
+  Attributes:
+    epoch: int[epochs], those that were logged.
+    clean: float[epochs], of examples with label == true_label.
+    corrupted: float[epochs], of the others.
+  """
+
+  epoch: np.ndarray
+  clean: np.ndarray
+  corrupted: np.ndarray
+
+
+def curves(workdir: str | os.PathLike) -> Curves | None:
+  """The curves of a run; None if it has no examples, or only of one kind."""
+  found = runs.read_examples(workdir)
+  points = []
+  for epoch, arrays in sorted(found.items()):
+    corrupted = arrays["label"] != arrays["true_label"]
+    correct = arrays["correct"]
+    if corrupted.all() or not corrupted.any():
+      return None
+    points.append(
+      (epoch, correct[~corrupted].mean(), correct[corrupted].mean())
+    )
+  return Curves(*np.array(points).T) if points else None
+
+
+def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
+  """The columns of the export from "id" on, each [n]; {} without examples.
+
+  `first_fitted_epoch` is the first logged epoch with a correct prediction, 0
+  for none; `times_forgotten` counts correct predictions followed by wrong ones.
+  """
+  found = runs.read_examples(workdir)
+  if not found:
+    return {}
+  epochs = sorted(found)
+  last = found[epochs[-1]]
+  correct = np.stack([found[epoch]["correct"] for epoch in epochs])
+  first = np.where(correct.any(0), np.array(epochs)[correct.argmax(0)], 0)
+  return {
+    "id": last["id"],
+    "label": last["label"],
+    "true_label": last["true_label"],
+    "corrupted": (last["label"] != last["true_label"]).astype(int),
+    "first_fitted_epoch": first,
+    "times_forgotten": (correct[:-1] & ~correct[1:]).sum(0),
+    "last_epoch": np.full(len(first), epochs[-1]),
+    "last_loss": last["loss"],
+    "last_correct": last["correct"].astype(int),
+  }
+
+
+def export(
+  path: str | os.PathLike, all_found: Iterable[results.Results]
+) -> int:
+  """Writes the scores of all examples of all finished runs; says how many."""
+  written = 0
+  with open(path, "w", newline="") as f:
+    out = csv.writer(f, lineterminator="\n")
+    out.writerow(_COLUMNS)
+    for found in all_found:
+      for name in dict.fromkeys(
+        r.rpartition("/")[0] for r in found.source.runs
+      ):
+        for seed, record in found.group(name).done.items():
+          columns = [c.tolist() for c in scores(record.workdir).values()]
+          for row in zip(*columns, strict=True):
+            out.writerow((found.source.name, f"{name}/{seed}", *row))
+            written += 1
+  return written

@@ -1,0 +1,231 @@
+"""Run directories as groups of seeds, and columns of them as cells."""
+
+import pathlib
+import re
+import statistics
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from rethink import errors, experiments, runs
+from rethink.report import measures, scale, sources
+
+_FACTORS = {"%": 100.0, "points": 100.0}
+
+
+class Group(NamedTuple):
+  """Runs that differ in nothing but the seed.
+
+  Attributes:
+    name: of the runs, without "/seed<k>".
+    expected: how many there are in the experiment; 0 if it has no such runs.
+    done: seed's name to the record of a run that is done.
+    unfinished: what became of the others that were begun.
+    reduced: why they are not comparable with the paper; () if they are.
+    remark: what to say of their data set.
+    threshold: nats; the clean train loss of a fit.
+  """
+
+  name: str
+  expected: int
+  done: dict[str, runs.Record]
+  unfinished: tuple[str, ...]
+  reduced: tuple[str, ...]
+  remark: str
+  threshold: float
+
+  @property
+  def records(self) -> list[runs.Record]:
+    """The runs that are done, by seed."""
+    return list(self.done.values())
+
+  @property
+  def missing(self) -> int:
+    """How many of the expected runs are not done."""
+    return self.expected - len(self.done)
+
+
+class Cell(NamedTuple):
+  """One number, over seeds, in shown units.
+
+  Attributes:
+    values: of the runs that have it, by seed.
+    never: how many runs are done and do not have it.
+    paper: the paper's number or words; None if it has none.
+    difference: mean less paper; None if there is none, or it would mislead.
+    agrees: whether it is within the tolerance; None if that is not judged.
+  """
+
+  values: tuple[float, ...]
+  never: int
+  paper: float | str | None
+  difference: float | None
+  agrees: bool | None
+
+  @property
+  def mean(self) -> float:
+    """Of the values."""
+    return statistics.fmean(self.values)
+
+  @property
+  def std(self) -> float | None:
+    """Sample standard deviation over seeds; None for a single one."""
+    return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+class Results:
+  """The runs of one experiment, read once."""
+
+  def __init__(
+    self,
+    source: sources.Source,
+    root: pathlib.Path,
+    threshold: float | None = None,
+  ):
+    """Reads nothing yet.
+
+    Args:
+      source: the experiment.
+      root: what --runs names.
+      threshold: nats, of a fit; by default that of each run's config.
+    """
+    self.source, self.root, self._threshold = source, root, threshold
+    self._groups: dict[str, Group] = {}
+    self._parameters = {
+      row.runs: row.parameters
+      for table in source.report.tables
+      for row in table.rows
+    }
+
+  def group(self, name: str) -> Group:
+    """The runs called `name`/seed<k>.
+
+    Raises:
+      ConfigError: naming a run directory that cannot be understood.
+    """
+    if name not in self._groups:
+      self._groups[name] = self._read(name)
+    return self._groups[name]
+
+  def cell(self, row: experiments.Row, column: experiments.Column) -> Cell:
+    """The number of a column for a row's runs, beside the paper's."""
+    measure = _measure(column.measure)
+    group = self.group(row.runs)
+    baselines = self.group(row.baseline).done if row.baseline else {}
+    found = [
+      measure(
+        measures.Run(
+          record,
+          group.threshold,
+          baselines[seed] if seed in baselines else None,
+        ),
+        column,
+      )
+      for seed, record in group.done.items()
+    ]
+    factor = _FACTORS[column.unit] if column.unit in _FACTORS else 1.0
+    values = tuple(factor * value for value in found if value is not None)
+    paper = row.paper[column.key] if column.key in row.paper else None
+    difference = agrees = None
+    if values and isinstance(paper, (int, float)) and not group.reduced:
+      difference = statistics.fmean(values) - paper
+      if column.tolerance is not None:
+        tolerance = column.tolerance if row.tolerance is None else row.tolerance
+        agrees = abs(difference) <= tolerance + 1e-9
+    never = len(found) - len(values)
+    return Cell(values, never, paper, difference, agrees)
+
+  def _read(self, name: str) -> Group:
+    folder = self.source.folder(self.root)
+    known = [r for r in self.source.runs if re.sub(r"/seed\d+$", "", r) == name]
+    done, unfinished, reduced, remarks = {}, [], {}, {}
+    threshold = self._threshold
+    for run in known:
+      record = runs.read(folder / run)
+      config = self.source.get_config(run).to_dict()
+      bookkeeping = config.pop("bookkeeping")
+      threshold = threshold or bookkeeping["fit_threshold"]
+      if not record.status:
+        continue
+      seed = run.rpartition("/")[2]
+      try:
+        state = record.status["state"]
+        if state == "done" and record.rows:
+          done[seed] = record
+          why = scale.reasons(
+            config,
+            record,
+            self.source.report,
+            self._parameters[name] if name in self._parameters else 0,
+          )
+          reduced |= dict.fromkeys(why)
+          remarks[scale.remark(record, self.source.report)] = None
+        else:
+          epoch = record.rows[-1]["epoch"] if record.rows else 0
+          unfinished.append(f"{seed} {state} at epoch {epoch}")
+      except KeyError as error:
+        raise errors.ConfigError(
+          f"{folder / run}: config.json or status.json has no {error}; delete"
+          " the run and do it again"
+        ) from None
+    return Group(
+      name,
+      len(known),
+      done,
+      tuple(unfinished),
+      tuple(reduced),
+      "; ".join(filter(None, remarks)),
+      threshold or 0.0,
+    )
+
+
+def shown(value: float, unit: str, single: bool = False) -> str:
+  """A number in shown units as text; `single` is of one run, not a mean."""
+  if unit == "epochs":
+    return f"{value:.0f}" if single else f"{value:.1f}"
+  if unit in ("%", "points", "times"):
+    return f"{value:.2f}"
+  return f"{value:.4f}" if unit == "nats" else f"{value:,.6g}"
+
+
+def text(cell: Cell, unit: str) -> str:
+  """mean ± std of a cell, or what there is instead."""
+  if not cell.values:
+    return "never" if cell.never else "—"
+  number = shown(cell.mean, unit, single=len(cell.values) == 1)
+  if cell.std is not None:
+    number += f" ± {shown(cell.std, unit)}"
+  if cell.never:
+    number += f" ({len(cell.values)} of {len(cell.values) + cell.never} runs)"
+  return number
+
+
+def paper_text(cell: Cell, unit: str) -> str:
+  """The paper's number or words; "" if it has none."""
+  if cell.paper is None or isinstance(cell.paper, str):
+    return cell.paper or ""
+  return shown(cell.paper, unit, single=True)
+
+
+def difference_text(cell: Cell, unit: str) -> str:
+  """Signed, with a mark if it is judged; "" if there is none."""
+  if cell.difference is None:
+    return ""
+  mark = {True: " ✓", False: " ✗", None: ""}[cell.agrees]
+  sign = "−" if cell.difference < 0 else "+"
+  return f"{sign}{shown(abs(cell.difference), unit)}{mark}"
+
+
+def _measure(
+  name: str,
+) -> Callable[[measures.Run, experiments.Column], float | None]:
+  known: dict[str, Any] = {
+    key: value
+    for key, value in vars(measures).items()
+    if not key.startswith("_") and callable(value) and key != "Run"
+    if getattr(value, "__module__", "") == measures.__name__
+  }
+  if name not in known:
+    raise errors.ConfigError(
+      f"REPORT: there is no measure {name!r}; there are: {', '.join(known)}"
+    )
+  return known[name]

@@ -1,0 +1,162 @@
+"""The answer first: what was fitted and what generalized, in words."""
+
+import statistics
+from typing import NamedTuple
+
+from rethink import experiments, runs
+from rethink.report import measures, results
+
+_TEST = experiments.Column("", "", metric="test/accuracy")
+
+
+class Verdict(NamedTuple):
+  """One answer.
+
+  Attributes:
+    subject: the learner.
+    answer: in a sentence.
+    details: the numbers behind it.
+    paper: what the paper says, "" for nothing.
+    made: how many runs on which data, and why they are not the paper's; or
+      what became of those that are not done.
+  """
+
+  subject: str
+  answer: str
+  details: str = ""
+  paper: str = ""
+  made: str = ""
+
+
+def all_of(found: results.Results) -> list[Verdict]:
+  """The verdicts of an experiment; those without runs at its scale left out."""
+  verdicts = []
+  for wanted in found.source.report.verdicts:
+    early = isinstance(wanted, experiments.EarlyStopping)
+    group = found.group(wanted.runs if early else wanted.random)
+    if not group.expected:
+      continue
+    if group.done:
+      answer, details = (
+        _early_stopping(group) if early else _memorization(wanted, found)
+      )
+    else:
+      answer, details = (
+        f"— {group.missing} of {group.expected} runs missing",
+        "",
+      )
+    verdicts.append(
+      Verdict(wanted.name, answer, details, wanted.paper, _made(group))
+    )
+  return verdicts
+
+
+def _early_stopping(group: results.Group) -> tuple[str, str]:
+  gain, top, epoch, last = (
+    _mean(_each(group, measure, _TEST))
+    for measure in (
+      measures.gain_of_early_stopping,
+      measures.best,
+      measures.best_epoch,
+      measures.end,
+    )
+  )
+  return (
+    "stopping at the best test accuracy, with hindsight, gains"
+    f" {100 * gain:.2f} points",
+    f"{_percent(top)} at epoch {epoch:.0f}, {_percent(last)} at the end",
+  )
+
+
+def _memorization(
+  wanted: experiments.Memorization, found: results.Results
+) -> tuple[str, str]:
+  random = found.group(wanted.random)
+  answer = f"random labels {_fitted(random)}: {_accuracies(random)}"
+  details = [f"{_gap(random)} points with random labels"]
+  true = found.group(wanted.true) if wanted.true else None
+  if true and true.done:
+    answer += _later(true, random)
+    details.append(f"{_gap(true)} with true labels ({_accuracies(true)})")
+  noise = found.group(wanted.noise) if wanted.noise else None
+  if noise and noise.done:
+    answer += f"; images of noise {_fitted(noise)}"
+    details.append(f"{_gap(noise)} with images of noise ({_accuracies(noise)})")
+  return answer, f"Generalization error {', '.join(details)}"
+
+
+def _fitted(group: results.Group) -> str:
+  fitted, n = _epochs(group), len(group.done)
+  if len(fitted) == n:
+    return "fitted"
+  if fitted:
+    return f"fitted in {len(fitted)} of {n} runs"
+  rows = [record.rows[-1] for record in group.records]
+  loss = _mean([row["train/loss"] for row in rows])
+  epochs = max(row["epoch"] for row in rows)
+  return (
+    f"not fitted to a loss of {group.threshold:g} in {epochs} epochs"
+    f" ({loss:.3f})"
+  )
+
+
+def _later(true: results.Group, random: results.Group) -> str:
+  base, own = _epochs(true), _epochs(random)
+  if not base or not own:
+    return ""
+  more = _mean(own) - _mean(base)
+  return (
+    f"; after {_mean(own):.0f} epochs, {abs(more):.0f}"
+    f" {'more' if more >= 0 else 'fewer'} than for true labels"
+    f" ({_mean(own) / _mean(base):.2f} times)"
+  )
+
+
+def _accuracies(group: results.Group) -> str:
+  rows = [record.rows[-1] for record in group.records]
+  train, test = (
+    _percent(_mean([row[f"{split}/accuracy"] for row in rows]))
+    for split in ("train", "test")
+  )
+  return f"{train} train, {test} test"
+
+
+def _gap(group: results.Group) -> str:
+  gap = _mean(_each(group, measures.generalization_error, _TEST))
+  return f"{100 * gap:.1f}"
+
+
+def _made(group: results.Group) -> str:
+  if not group.done:
+    return ", ".join(group.unfinished)
+  record = group.records[0]
+  data, images = record.config["data"]["name"], record.status["data"]["train"]
+  text = f"n = {len(group.done)} of {group.expected}, {data}, {images:,} images"
+  if group.remark:
+    text += f" ({group.remark})"
+  if group.reduced:
+    text += f"; not comparable with the paper: {'; '.join(group.reduced[:2])}"
+    if len(group.reduced) > 2:
+      text += f"; and {len(group.reduced) - 2} more"
+  return text
+
+
+def _epochs(group: results.Group) -> list[int]:
+  found = [runs.epochs_to_fit(r.rows, group.threshold) for r in group.records]
+  return [epoch for epoch in found if epoch is not None]
+
+
+def _each(group: results.Group, measure, column) -> list[float]:
+  found = (
+    measure(measures.Run(record, group.threshold), column)
+    for record in group.records
+  )
+  return [value for value in found if value is not None]
+
+
+def _mean(values: list) -> float:
+  return statistics.fmean(values)
+
+
+def _percent(fraction: float) -> str:
+  return f"{100 * fraction:.2f} %"
