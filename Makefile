@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_DATA ?= runs/data
 WORKERS ?= 2
 
-.PHONY: demo test lint types pytest slow setup clean
+.PHONY: demo test lint types pytest slow smoke setup clean
 
 demo: .venv/installed  ## networks fit random labels, in about a minute
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
@@ -26,6 +26,18 @@ pytest: .venv/installed
 
 slow: .venv/installed  ## minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -q -m "slow and not gpu" --durations=10
+
+SMOKE := table1_cifar10 fig1_randomization fig2_implicit table4_random_labels \
+  memorize
+
+smoke: .venv/installed  ## every experiment, small, from nothing to the page
+	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
+	  || $(BIN)/python -m rethink.prepare digits --data_dir=$(DEMO_DATA)
+	@for config in $(SMOKE); do \
+	  $(BIN)/python -m rethink.sweep --config=configs/$$config.py:smoke \
+	    --data_dir=$(DEMO_DATA) || exit 1; \
+	done
+	$(BIN)/python -m rethink.report --out=runs/reports
 
 setup: .venv/installed  ## the environment alone
 
