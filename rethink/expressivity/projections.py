@@ -1,0 +1,175 @@
+"""Points to numbers: <a, z>, free of rounding that would make points collide.
+
+The entries of a direction are integers of so few bits (times a power of two)
+that products and sums with integer data, images say, are exact in float64: in
+any order, block and library. Other data are cut into three slices of bits, two
+of which are exact likewise; what is lost is near 2^-90 of the largest term.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from rethink import bits, errors
+
+_SLICE = 20  # bits of a slice of floating-point data
+_SUM = 51  # bits of a sum; two fewer than float64 has, for differences of sums
+_BLOCK = 2**22  # values at a time: bounds memory, changes nothing
+_LARGEST = 1e100  # products and slopes stay far from overflow
+
+
+class Points(Protocol):
+  """n points: an array, a memory map, or what makes blocks when asked for.
+
+  Slices of consecutive points are all that is read, and a point must be the
+  same whenever it is read. Axes after the first are flattened.
+  """
+
+  @property
+  def shape(self) -> tuple[int, ...]: ...
+
+  def __getitem__(self, index: slice, /) -> Any: ...
+
+
+class Projection(NamedTuple):
+  """Real numbers of up to 106 bits: the sum of both fields.
+
+  Attributes:
+    high: float64[...].
+    low: float64[...]; at most half a unit in the last place of `high`.
+  """
+
+  high: np.ndarray
+  low: np.ndarray
+
+  def take(self, index) -> "Projection":
+    """The numbers at these positions."""
+    return Projection(self.high[index], self.low[index])
+
+  def gaps(self) -> np.ndarray:
+    """float64[n - 1]: from each number to the next."""
+    return np.diff(self.high) + np.diff(self.low)
+
+
+def dimensions(points: Points) -> int:
+  """Numbers per point, d of the theorem."""
+  return math.prod(points.shape[1:])
+
+
+def directions(points: Points, count: int, seed: int) -> np.ndarray:
+  """float64[count, d]: uniform in a cube, of length near 1.
+
+  One direction, (1), if d = 1. The entries are integers times one power of two.
+
+  Args:
+    points: their d and type say how many bits an entry may have.
+    count: how many directions.
+    seed: draws them; the same with any version of any library.
+  """
+  d = dimensions(points)
+  if d == 1:
+    return np.ones((1, 1))
+  entry = _SUM - _data_bits(points[0:1]) - math.ceil(math.log2(d))
+  if entry < 4:
+    raise errors.DataError(
+      f"points have {d} dimensions; exact projections allow 2^27"
+    )
+  words = bits.bits(seed, "expressivity/direction", np.arange(count), d)
+  drawn = words.view(np.int64) >> (63 - entry)
+  drawn[:, 0] |= 1  # never the zero vector
+  return np.ldexp(
+    drawn.astype(np.float64), -entry - round(math.log2(d / 3) / 2)
+  )
+
+
+def project(
+  points: Points,
+  directions: np.ndarray,
+  name: Callable[[int], str] = str,
+) -> Projection:
+  """Projects all points, block by block.
+
+  Args:
+    points: [n, ...] of any real type.
+    directions: float64[m, d], from `directions` for points of this type.
+    name: what to call the point at a position, in messages.
+
+  Returns:
+    Projection[m, n].
+
+  Raises:
+    DataError: naming a point that is not finite or beyond 1e100.
+  """
+  shape = (len(directions), points.shape[0])
+  out = Projection(np.empty(shape), np.zeros(shape))
+  for index, block in blocks(points):
+    _check(block, index.start, name)
+    out.high[:, index], out.low[:, index] = _project(block, directions)
+  return out
+
+
+def blocks(points: Points) -> Iterator[tuple[slice, np.ndarray]]:
+  """Yields (where, array[m, d]) over all points."""
+  n, d = points.shape[0], dimensions(points)
+  size = max(1, _BLOCK // max(d, 1))
+  for start in range(0, n, size):
+    index = slice(start, min(start + size, n))
+    yield index, np.asarray(points[index]).reshape(-1, d)
+
+
+def _data_bits(block: Any) -> int:
+  dtype = np.asarray(block).dtype
+  return 8 * dtype.itemsize if _is_small_integer(dtype) else _SLICE
+
+
+def _is_small_integer(dtype: np.dtype) -> bool:
+  return dtype.kind in "biu" and dtype.itemsize <= 2
+
+
+def _check(block: np.ndarray, start: int, name: Callable[[int], str]) -> None:
+  if _is_small_integer(block.dtype):
+    return
+  if block.dtype.kind not in "iuf":
+    raise errors.DataError(f"points must be real numbers, not {block.dtype}")
+  limit, what = _LARGEST, "1e100"
+  if block.dtype.kind in "iu":
+    limit, what = 2**53, "2^53, where integers fit into float64"
+  good = (np.abs(block.astype(np.float64)) <= limit).all(axis=1)  # NaN is not
+  if not good.all():
+    raise errors.DataError(
+      f"point {name(start + int(np.argmin(good)))} has a value that is not"
+      f" finite or beyond {what}"
+    )
+
+
+def _project(
+  block: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """(high, low), each float64[m, n], of a block that `_check` has passed."""
+  rest = block.astype(np.float64)
+  if _is_small_integer(block.dtype):
+    return directions @ rest.T, np.zeros(())
+  if block.shape[1] == 1:  # the direction is (1): nothing to add, nothing lost
+    return directions @ rest.T, np.zeros(())
+  _, exponent = np.frexp(np.abs(rest).max(initial=0))
+  total = Projection(np.zeros(()), np.zeros(()))
+  for cut in (1, 2, 3):
+    part = rest
+    if cut < 3:
+      unit = cut * _SLICE - int(exponent)
+      part = np.ldexp(np.trunc(np.ldexp(rest, unit)), -unit)
+    high, low = _two_sum(total.high, directions @ part.T)
+    total = Projection(*_two_sum(high, low + total.low))
+    rest = rest - part
+    if not rest.any():
+      break
+  return total
+
+
+def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The rounded sum and what rounding has taken (Knuth)."""
+  total = a + b
+  tail = total - a
+  return total, (a - (total - tail)) + (b - tail)
