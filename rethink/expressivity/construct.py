@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from rethink import errors
+from rethink import bits, errors
 from rethink.expressivity import certificate, deep, exact, projections, shallow
 
 _LARGEST_VALUE = 1e6
 _SMALLEST_GAP = 1e-12  # of the range of the projections
+_BASE_DIRECTIONS = 8  # are projected on; others are sums of them
+_MOST_DIRECTIONS = 1024
 _SMALLEST_RANGE = 1e-100  # slopes stay far from overflow
 
 
@@ -37,7 +39,7 @@ def fit(
     depth: hidden layers of the network, 1 <= depth <= n, built by Corollary 1;
       None builds the one of Theorem 1.
     ids: [n]; what to call a point in messages; by default its position.
-    directions: how many are tried.
+    directions: how many are tried; more, if none of them is good enough.
     seed: draws the directions.
 
   Returns:
@@ -57,16 +59,20 @@ def fit(
   y = _outputs(values, n, name)
   if directions < 1:
     raise errors.ConfigError(f"directions must be 1 or more, not {directions}")
-  candidates = projections.directions(points, directions, seed)
-  projected = projections.project(points, candidates, name)
+  base = projections.directions(points, _BASE_DIRECTIONS, seed)
+  if projections.dimensions(points) == 1:
+    base = base[:1]  # the only one
+  projected = projections.project(points, base, name)
   kept = _distinct(points, y, projected.take(0), name)
   if depth is not None and not 1 <= depth <= len(kept):
     raise errors.ConfigError(
       f"depth must be between 1 and {len(kept)}, the number of distinct"
       f" points, not {depth}"
     )
-  best, order = _choose(projected, kept, name)
-  x, y = projected.take((best, order)), y[order]
+  mixture = _choose(projected, kept, directions, seed)
+  direction, x = mixture @ base, projected.mix(mixture)
+  order = _order(x, kept, name)
+  x, y = x.take(order), y[order]
   thresholds, unit = _thresholds(x, lambda i: name(order[i]))
   groups = np.array_split(np.arange(len(order)), depth or 1)
   starts = [int(group[0]) for group in groups[1:]]
@@ -75,7 +81,7 @@ def fit(
     for column in y.T
   ]
   _check_errors([s.errors for s in solutions], lambda i: name(order[i]))
-  direction, scalar = candidates[best], np.ndim(values) == 1
+  scalar = np.ndim(values) == 1
   weights = np.stack([s.weights for s in solutions], axis=1)
   if depth is None:
     return shallow.Network(direction, thresholds, weights, scalar)
@@ -87,7 +93,7 @@ def fit(
     direction,
     tuple(np.split(hinges, ends)),
     tuple(np.split(weights, ends)),
-    np.maximum(0.0, -y.min(axis=0)),
+    1 - np.minimum(y.min(axis=0), 0.0),
     scalar,
   )
 
@@ -159,32 +165,52 @@ def _relative_gaps(x: projections.Projection) -> np.ndarray:
 
 
 def _choose(
-  projected: projections.Projection,
+  base: projections.Projection,
   kept: np.ndarray,
-  name: Callable[[int], str],
-) -> tuple[int, np.ndarray]:
-  """The direction with the largest smallest gap, and the order along it.
+  directions: int,
+  seed: int,
+) -> np.ndarray:
+  """float64[m]: the sum of the m base directions with the largest smallest gap.
+
+  A sum costs O(n) instead of the O(n d) of one more projection. Beyond the
+  `directions` asked for, more are tried as long as none is good enough.
+  """
+  x = base.take((slice(None), kept))
+  x = (x.high - x.high[:, :1]) + (x.low - x.low[:, :1])  # any offset is exact
+  tries = np.arange(max(directions, _MOST_DIRECTIONS) if len(x) > 1 else 1)
+  words = bits.bits(seed, "expressivity/mixture", tries, len(x))
+  mixtures = bits.integers(words, 3) - 1.0
+  mixtures[:, 0] = 1  # never the zero vector
+  best = -math.inf, mixtures[0]
+  for k, mixture in enumerate(mixtures):
+    ordered = np.sort(mixture @ x)
+    spread = max(ordered[-1] - ordered[0], _SMALLEST_RANGE)
+    smallest = np.diff(ordered).min(initial=math.inf) / spread
+    if smallest > best[0]:
+      best = smallest, mixture
+    if k + 1 >= directions and best[0] >= _SMALLEST_GAP:
+      break
+  return best[1]
+
+
+def _order(
+  x: projections.Projection, kept: np.ndarray, name: Callable[[int], str]
+) -> np.ndarray:
+  """The distinct points in the order of their projections.
 
   Raises:
-    DataError: naming the two points that are closest even so.
+    DataError: naming two points that are too close.
   """
-  best = None
-  for k in range(len(projected.high)):
-    x = projected.take((k, kept))
-    order = np.lexsort((x.low, x.high))
-    gaps = _relative_gaps(x.take(order))
-    smallest = gaps.min(initial=math.inf)
-    if best is None or smallest > best[0]:
-      best = smallest, k, kept[order], int(gaps.argmin()) if len(gaps) else 0
-  assert best is not None
-  smallest, k, order, at = best
-  if smallest < _SMALLEST_GAP:
+  order = kept[np.lexsort((x.low[kept], x.high[kept]))]
+  gaps = _relative_gaps(x.take(order))
+  if gaps.min(initial=math.inf) < _SMALLEST_GAP:
+    at = int(gaps.argmin())
     raise errors.DataError(
-      f"points {name(order[at])} and {name(order[at + 1])} are {smallest:.1e}"
-      f" of the range apart along the best of {len(projected.high)} directions,"
-      f" closer than {_SMALLEST_GAP:.0e}; leave one out or try more directions"
+      f"points {name(order[at])} and {name(order[at + 1])} are {gaps[at]:.1e}"
+      " of the range apart along the best direction found, closer than"
+      f" {_SMALLEST_GAP:.0e}; leave one of them out"
     )
-  return k, order
+  return order
 
 
 def _thresholds(

@@ -4,7 +4,7 @@ Layer l holds the hinges of the l-th of k groups of neighbouring points. Beside
 them a layer carries x, as max(x - b_1, 0), and the sum of all earlier groups.
 Each group ends with a hinge that makes its sum constant from there on, so a
 carried sum stays among the values that were fitted, and after a shift it is
-never negative: ReLU passes it on unchanged. No multiplexer is needed.
+positive: ReLU passes it on unchanged. No multiplexer is needed.
 `docs/expressivity.md` has the proof.
 """
 
@@ -16,9 +16,7 @@ import scipy.sparse
 
 from rethink.expressivity import layers, projections, shallow
 
-_BLOCK = (
-  2**17
-)  # activations of a layer at a time: bounds memory, stays in cache
+_BLOCK = 2**17  # activations of a layer at a time: they stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +53,7 @@ class DeepNetwork:
     entries = [self.direction]
     for layer in self.layers:
       entries += [layer.matrix.data, layer.bias]
-    return sum(np.count_nonzero(array) for array in entries)
+    return sum(int(np.count_nonzero(array)) for array in entries)
 
   @functools.cached_property
   def layers(self) -> tuple[layers.Layer, ...]:
@@ -67,7 +65,7 @@ class DeepNetwork:
     one, identity = np.ones((1, 1)), np.eye(outputs)
 
     def made(blocks: list, bias: list) -> layers.Layer:
-      matrix = scipy.sparse.block_array(blocks, format="csr")
+      matrix = scipy.sparse.csr_array(scipy.sparse.block_array(blocks))
       return layers.Layer(matrix, np.concatenate(bias))
 
     def column(b: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def spectrum(x: np.ndarray, thresholds: np.ndarray) -> Spectrum:
   a = matrix(x, thresholds)
   return Spectrum(
     rank=int(np.linalg.matrix_rank(a)),
-    smallest_eigenvalue=float(np.linalg.eigvals(a).real.min()),
+    smallest_eigenvalue=float(np.real(np.linalg.eigvals(a)).min()),
     smallest_difference=float((x - thresholds).min()),
     smallest_singular_value=float(np.linalg.svd(a, compute_uv=False)[-1]),
   )

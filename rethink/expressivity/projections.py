@@ -16,6 +16,7 @@ from rethink import bits, errors
 
 _SLICE = 20  # bits of a slice of floating-point data
 _SUM = 51  # bits of a sum; two fewer than float64 has, for differences of sums
+_MIXED = 3  # bits for sums of 8 directions
 _BLOCK = 2**22  # values at a time: bounds memory, changes nothing
 _LARGEST = 1e100  # products and slopes stay far from overflow
 
@@ -44,6 +45,13 @@ class Projection(NamedTuple):
   high: np.ndarray
   low: np.ndarray
 
+  def mix(self, coefficients: np.ndarray) -> "Projection":
+    """Projection[n] on a sum of directions, from those on each of them."""
+    total = Projection(np.zeros(()), np.zeros(()))
+    for c, high, low in zip(coefficients, self.high, self.low, strict=True):
+      total = _add(total, c * high, c * low)
+    return total
+
   def take(self, index) -> "Projection":
     """The numbers at these positions."""
     return Projection(self.high[index], self.low[index])
@@ -61,7 +69,8 @@ def dimensions(points: Points) -> int:
 def directions(points: Points, count: int, seed: int) -> np.ndarray:
   """float64[count, d]: uniform in a cube, of length near 1.
 
-  One direction, (1), if d = 1. The entries are integers times one power of two.
+  All are (1) if d = 1. The entries are integers times one power of two, and
+  sums of up to 8 directions still give exact projections.
 
   Args:
     points: their d and type say how many bits an entry may have.
@@ -70,11 +79,11 @@ def directions(points: Points, count: int, seed: int) -> np.ndarray:
   """
   d = dimensions(points)
   if d == 1:
-    return np.ones((1, 1))
-  entry = _SUM - _data_bits(points[0:1]) - math.ceil(math.log2(d))
+    return np.ones((count, 1))
+  entry = _SUM - _MIXED - _data_bits(points[0:1]) - math.ceil(math.log2(d))
   if entry < 4:
     raise errors.DataError(
-      f"points have {d} dimensions; exact projections allow 2^27"
+      f"points have {d} dimensions, too many for exact projections"
     )
   words = bits.bits(seed, "expressivity/direction", np.arange(count), d)
   drawn = words.view(np.int64) >> (63 - entry)
@@ -160,12 +169,16 @@ def _project(
     if cut < 3:
       unit = cut * _SLICE - int(exponent)
       part = np.ldexp(np.trunc(np.ldexp(rest, unit)), -unit)
-    high, low = _two_sum(total.high, directions @ part.T)
-    total = Projection(*_two_sum(high, low + total.low))
+    total = _add(total, directions @ part.T, 0.0)
     rest = rest - part
     if not rest.any():
       break
   return total
+
+
+def _add(total: Projection, high: np.ndarray, low: Any) -> Projection:
+  high, tail = _two_sum(total.high, high)
+  return Projection(*_two_sum(high, tail + total.low + low))
 
 
 def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
