@@ -110,8 +110,9 @@ def _precisions(network, images, labels, num_classes):
   """Accuracy of the exported module in float64, float32 and bfloat16."""
   module, params = modules.export(network, num_classes)
   with jax.enable_x64():
-    for dtype in (jnp.float64, jnp.float32, jnp.bfloat16):
-      cast = evaluate.cast(jax.tree.map(jnp.asarray, params), jnp.dtype(dtype))
+    for name in ("float64", "float32", "bfloat16"):
+      dtype = jnp.dtype(name)
+      cast = evaluate.cast(jax.tree.map(jnp.asarray, params), dtype)
       run = jax.jit(
         lambda p, z, dtype=dtype: evaluate.logits(
           module, p, {}, z, dtype
@@ -129,7 +130,7 @@ def _precisions(network, images, labels, num_classes):
         )
       )
       print(
-        f"| {dtype.__name__} | {accuracy:.2%} | {len(images) - distinct:,} |",
+        f"| {name} | {accuracy:.2%} | {len(images) - distinct:,} |",
         flush=True,
       )
 

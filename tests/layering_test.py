@@ -70,8 +70,11 @@ def test_only_prepare_may_touch_tensorflow():
       assert "tensorflow" not in roots, path
 
 
-@pytest.mark.parametrize("module", ["summary", "experiments", "entry", "expressivity.construct"])
-def test_what_reads_runs_and_flags_needs_no_jax(module):
+@pytest.mark.parametrize(
+  "module",
+  ["summary", "experiments", "entry", "expressivity.construct", "complexity"],
+)
+def test_what_reads_runs_or_computes_on_the_host_needs_no_jax(module):
   code = f"import sys, rethink.{module}; print('jax' in sys.modules)"
   assert python("-c", code).stdout == "False\n"
 
