@@ -168,14 +168,13 @@ def main(_) -> None:
   made, errors = _midpoints(network, images, labels)
   print("\n| thresholds | arithmetic | largest weight | largest error |")
   print("|---|---|---|---|")
-  for name, error, net in (
-    ("at the points", network(images) - labels, network),
-    ("at the points", _plain(network, x) - labels, network),
-    ("midpoints", errors, made),
+  for thresholds, arithmetic, error, net in (
+    ("at the points", "exact sums", network(images) - labels, network),
+    ("at the points", "plain float64", _plain(network, x) - labels, network),
+    ("midpoints", "plain float64", errors, made),
   ):
-    arithmetic = "exact tables" if net is network else "plain float64"
     print(
-      f"| {name} | {arithmetic} | {np.abs(net.weights).max():.1e}"
+      f"| {thresholds} | {arithmetic} | {np.abs(net.weights).max():.1e}"
       f" | {np.abs(error).max():.1e} |"
     )
   print("\n| Flax module in | labels right | projections that collide |")

@@ -83,6 +83,7 @@ REFUSED = {
   "text": ((np.full((6, 1), "x"), ZEROS), ["real numbers"]),
   "complex_values": ((RANDOM, ZEROS + 1j), ["real numbers"]),
   "too_few_values": ((RANDOM, ZEROS[:5]), ["[6]", "[5]"]),
+  "no_dimensions": ((np.zeros((6, 0)), ZEROS), ["no dimensions"]),
   "no_points": ((RANDOM[:0], ZEROS[:0]), ["at least one"]),
 }
 

@@ -191,6 +191,23 @@ def test_points_are_read_in_blocks_and_blocks_change_no_bit(monkeypatch):
   assert certificate.certify(parts, _Stream(points), values).holds
 
 
+def test_a_network_for_images_takes_real_points_too():
+  rng = np.random.default_rng(5)
+  images = rng.integers(0, 256, (50, 4, 4, 3)).astype(np.uint8)
+  values = rng.normal(size=50)
+  network = construct.fit(images, values)
+  reals = images.astype(np.float64)
+  assert (network(reals) == network(images)).all()
+  reals += rng.normal(size=reals.shape)
+  for point, got in zip(reals, network(reals), strict=True):
+    assert abs(_rational(network, point)[0] - Fraction(got)) <= 1e-12
+  wide = rng.integers(-(2**15), 2**15, (5, 48)).astype(np.int16)
+  x = projections.project(wide, network.direction[None])
+  assert not x.low.any()
+  for i, point in enumerate(wide.tolist()):
+    assert Fraction(x.high[0, i]) == _project(network.direction.tolist(), point)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, bool])
 def test_projections_of_small_integers_are_exact(dtype):
   rng = np.random.default_rng(3)

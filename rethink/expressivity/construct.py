@@ -5,7 +5,7 @@ Theorem 1 and Corollary 1 of the paper (section 4, appendix C).
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -19,6 +19,30 @@ _MOST_DIRECTIONS = 1024
 _SMALLEST_RANGE = 1e-100  # slopes stay far from overflow
 
 
+@overload
+def fit(
+  points: projections.Points,
+  values: Any,
+  depth: None = None,
+  *,
+  ids: Sequence[Any] | None = None,
+  directions: int = 16,
+  seed: int = 0,
+) -> shallow.Network: ...
+
+
+@overload
+def fit(
+  points: projections.Points,
+  values: Any,
+  depth: int,
+  *,
+  ids: Sequence[Any] | None = None,
+  directions: int = 16,
+  seed: int = 0,
+) -> deep.DeepNetwork: ...
+
+
 def fit(
   points: projections.Points,
   values: Any,
@@ -27,11 +51,12 @@ def fit(
   ids: Sequence[Any] | None = None,
   directions: int = 16,
   seed: int = 0,
-) -> Any:
+) -> shallow.Network | deep.DeepNetwork:
   """Builds a ReLU network c with |c(z_i) - y_i| <= 1e-4 at every point.
 
   Of several random directions the one is taken whose closest two projections
-  are farthest apart, relative to the range. Equal points are merged.
+  are farthest apart, relative to the range. Equal points are merged. The bound
+  holds of real arithmetic; `certificate.certify` evaluates the network.
 
   Args:
     points: [n, ...], n >= 1; real, read in blocks and never held whole.
@@ -60,8 +85,6 @@ def fit(
   if directions < 1:
     raise errors.ConfigError(f"directions must be 1 or more, not {directions}")
   base = projections.directions(points, _BASE_DIRECTIONS, seed)
-  if projections.dimensions(points) == 1:
-    base = base[:1]  # the only one
   projected = projections.project(points, base, name)
   kept = _distinct(points, y, projected.take(0), name)
   if depth is not None and not 1 <= depth <= len(kept):
@@ -176,7 +199,7 @@ def _choose(
   `directions` asked for, more are tried as long as none is good enough.
   """
   x = base.take((slice(None), kept))
-  x = (x.high - x.high[:, :1]) + (x.low - x.low[:, :1])  # any offset is exact
+  x = (x.high - x.high[:, :1]) + (x.low - x.low[:, :1])  # no offset
   tries = np.arange(max(directions, _MOST_DIRECTIONS) if len(x) > 1 else 1)
   words = bits.bits(seed, "expressivity/mixture", tries, len(x))
   mixtures = bits.integers(words, 3) - 1.0

@@ -2,8 +2,8 @@
 
 The entries of a direction are integers of so few bits (times a power of two)
 that products and sums with integer data, images say, are exact in float64: in
-any order, block and library. Other data are cut into three slices of bits, two
-of which are exact likewise; what is lost is near 2^-90 of the largest term.
+any order, block and library. Other data are cut into slices of bits, all but
+the last of which are exact likewise; near 2^-90 of the largest term is lost.
 """
 
 import math
@@ -14,7 +14,8 @@ import numpy as np
 
 from rethink import bits, errors
 
-_SLICE = 20  # bits of a slice of floating-point data
+_SLICE = 20  # bits of a slice of real data, for directions made for them
+_SLICED = 40  # bits below the largest value that are exact
 _SUM = 51  # bits of a sum; two fewer than float64 has, for differences of sums
 _MIXED = 3  # bits for sums of 8 directions
 _BLOCK = 2**22  # values at a time: bounds memory, changes nothing
@@ -69,7 +70,7 @@ def dimensions(points: Points) -> int:
 def directions(points: Points, count: int, seed: int) -> np.ndarray:
   """float64[count, d]: uniform in a cube, of length near 1.
 
-  All are (1) if d = 1. The entries are integers times one power of two, and
+  One only, (1), if d = 1. The entries are integers times one power of two, and
   sums of up to 8 directions still give exact projections.
 
   Args:
@@ -78,8 +79,10 @@ def directions(points: Points, count: int, seed: int) -> np.ndarray:
     seed: draws them; the same with any version of any library.
   """
   d = dimensions(points)
+  if d == 0:
+    raise errors.DataError("points have no dimensions")
   if d == 1:
-    return np.ones((count, 1))
+    return np.ones((1, 1))
   entry = _SUM - _MIXED - _data_bits(points[0:1]) - math.ceil(math.log2(d))
   if entry < 4:
     raise errors.DataError(
@@ -102,7 +105,7 @@ def project(
 
   Args:
     points: [n, ...] of any real type.
-    directions: float64[m, d], from `directions` for points of this type.
+    directions: float64[m, d], best from `directions`, for points of any type.
     name: what to call the point at a position, in messages.
 
   Returns:
@@ -158,22 +161,29 @@ def _project(
 ) -> tuple[np.ndarray, np.ndarray]:
   """(high, low), each float64[m, n], of a block that `_check` has passed."""
   rest = block.astype(np.float64)
-  if _is_small_integer(block.dtype):
+  size = _SUM - _entry_bits(directions) - math.ceil(math.log2(block.shape[1]))
+  fits = _is_small_integer(block.dtype) and _data_bits(block) <= size
+  if fits or np.array_equal(directions, [[1.0]]):  # nothing to add
     return directions @ rest.T, np.zeros(())
-  if block.shape[1] == 1:  # the direction is (1): nothing to add, nothing lost
-    return directions @ rest.T, np.zeros(())
-  _, exponent = np.frexp(np.abs(rest).max(initial=0))
+  unit = -int(np.frexp(np.abs(rest).max(initial=0))[1])
+  size = max(size, 8)  # less, for a direction from elsewhere: not exact
   total = Projection(np.zeros(()), np.zeros(()))
-  for cut in (1, 2, 3):
-    part = rest
-    if cut < 3:
-      unit = cut * _SLICE - int(exponent)
-      part = np.ldexp(np.trunc(np.ldexp(rest, unit)), -unit)
+  for _ in range(0, _SLICED, size):
+    unit += size
+    part = np.ldexp(np.trunc(np.ldexp(rest, unit)), -unit)
     total = _add(total, directions @ part.T, 0.0)
-    rest = rest - part
+    rest -= part
     if not rest.any():
-      break
-  return total
+      return total
+  return _add(total, directions @ rest.T, 0.0)
+
+
+def _entry_bits(directions: np.ndarray) -> int:
+  """Bits from the highest to the lowest that is set in any entry."""
+  mantissas, exponents = np.frexp(directions[directions != 0])
+  whole = np.ldexp(mantissas, 53).astype(np.int64)
+  _, lowest = np.frexp((whole & -whole).astype(np.float64))
+  return int(exponents.max() - (exponents + lowest - 54).min())
 
 
 def _add(total: Projection, high: np.ndarray, low: Any) -> Projection:
