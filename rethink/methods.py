@@ -1,8 +1,20 @@
-"""What a run may be: `config.method` names one of `_METHODS`."""
+"""What a run may be: `config.method` is a call of one of `_METHODS`."""
+
+import dataclasses
 
 import jax
 
-from rethink import checkpoints, errors, locks, loop, runs, settings, signals
+from rethink import (
+  checkpoints,
+  construction,
+  errors,
+  locks,
+  loop,
+  runs,
+  settings,
+  signals,
+  specs,
+)
 
 
 def train(
@@ -15,7 +27,29 @@ def train(
   loop.Trainer(run_settings, run, data_dir, stop).train()
 
 
-_METHODS = {"train": train}
+def construct(
+  run_settings: settings.Settings,
+  run: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+  depth: int = 0,
+  one_hot: bool = False,
+) -> None:
+  """A network that is computed, not trained (section 4): Theorem 1.
+
+  Args:
+    run_settings: data and seed; the fields of models and training say nothing.
+    run: the open run directory.
+    data_dir: where prepared data sets lie.
+    stop: asks to leave.
+    depth: hidden layers, built by Corollary 1; 0 is Theorem 1.
+    one_hot: an output for each class, instead of one that is the label.
+  """
+  building = construction.Construction(run_settings, run, data_dir, stop)
+  building.build(depth, one_hot)
+
+
+_METHODS = {"train": train, "construct": construct}
 
 
 def execute(
@@ -39,14 +73,14 @@ def execute(
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
   """
-  if config.method not in _METHODS:
-    raise errors.ConfigError(
-      f"config.method: there is no {config.method!r}; there are:"
-      f" {', '.join(_METHODS)}"
-    )
+  method = specs.parse(config.method, _METHODS, "method")
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   run_settings = settings.resolve(config)
+  text = str(method) if method.kwargs else method.name
+  run_settings = dataclasses.replace(
+    run_settings, outcome={**run_settings.outcome, "method": text}
+  )
   with locks.hold(workdir) as lock:
     run = runs.Run(
       workdir,
@@ -63,7 +97,7 @@ def execute(
     try:
       if restart:
         checkpoints.restart(workdir)
-      _METHODS[config.method](run_settings, run, data_dir, stop)
+      method(run_settings, run, data_dir, stop)
     except locks.LostError:
       raise  # the directory is another process's now
     except errors.PreemptedError as error:

@@ -55,6 +55,11 @@ class DeepNetwork:
       entries += [layer.matrix.data, layer.bias]
     return sum(int(np.count_nonzero(array)) for array in entries)
 
+  @property
+  def lipschitz(self) -> float:
+    """The Lipschitz constant over all of R^d, for Euclidean norms."""
+    return self.closed_form().lipschitz
+
   @functools.cached_property
   def layers(self) -> tuple[layers.Layer, ...]:
     """The hidden layers, then the output.
