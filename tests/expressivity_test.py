@@ -309,3 +309,15 @@ def test_a_certificate_counts_wrong_labels(outputs):
   other[:7] = np.roll(values[:7], 1, axis=-1) if outputs else values[:7] + 1
   found = certificate.certify(network, points, other)
   assert found.wrong_labels == 7 and not found.holds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [None, 100])
+def test_as_many_images_as_cifar_10_has_are_fitted(depth):
+  rng = np.random.default_rng(6)
+  images = rng.integers(0, 256, (50_000, 32, 32, 3), np.uint8)
+  labels = rng.integers(0, 10, 50_000)
+  network = construct.fit(images, labels, depth)
+  found = certificate.certify(network, images, labels)
+  assert found.holds, found
+  assert depth or found.num_weights == 103_072
