@@ -4,18 +4,7 @@ import numpy as np
 import pytest
 
 from rethink import errors, methods, runs
-
-
-class Stop:
-  """A stop flag that is set at the n-th look."""
-
-  def __init__(self, looks: float = float("inf")):
-    self.looks = looks
-
-  @property
-  def name(self):
-    self.looks -= 1
-    return "SIGTERM" if self.looks < 0 else ""
+from tests.loop_test import StopAfter
 
 
 def _execute(config, workdir, data_dir, method, stop=None, **fields):
@@ -23,7 +12,7 @@ def _execute(config, workdir, data_dir, method, stop=None, **fields):
     config.method = method
     config.corruptions = ("random_labels()",)
     config.update(fields)
-  methods.execute(config, str(workdir), data_dir, stop or Stop())
+  methods.execute(config, str(workdir), data_dir, stop or StopAfter())
   return runs.read(workdir)
 
 
@@ -76,7 +65,7 @@ def test_a_depth_written_otherwise_is_the_same_run(config, tmp_path, data_dir):
 def test_a_stopped_run_starts_over(config, tmp_path, data_dir):
   for looks in range(4):
     with pytest.raises(errors.PreemptedError, match="SIGTERM"):
-      _execute(config, tmp_path, data_dir, "construct", Stop(looks))
+      _execute(config, tmp_path, data_dir, "construct", StopAfter(looks))
     assert runs.read(tmp_path).status["state"] == "preempted"
   record = _execute(config, tmp_path, data_dir, "construct")
   assert record.status["state"] == "done" and len(record.rows) == 1
