@@ -10,7 +10,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """Small MLP on the digits that scikit-learn ships."""
   config = ml_collections.ConfigDict()
-  config.method = "train"
+  config.method = "train"  # or "construct(depth=0, one_hot=False)"
 
   # Data.
   config.dataset = "digits"  # as prepared: "name" or "name:version"

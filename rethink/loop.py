@@ -94,11 +94,7 @@ class Trainer:
       devices=jax.device_count(),
       backend=jax.default_backend(),
       parameters=sum(x.size for x in jax.tree.leaves(self.state.params)),
-      data={
-        "train": len(loaded.train.id),
-        "test": len(loaded.test.id),
-        "skipped": list(loaded.skipped),
-      },
+      data=loaded.sizes,
       corruption=loaded.report,
     )
 

@@ -1,11 +1,22 @@
-"""What a run may be: `config.method` names one of `_METHODS`."""
+"""What a run may be: `config.method` is a call of one of `_METHODS`."""
 
 import contextlib
+import dataclasses
 import os
 
 import jax
 
-from rethink import checkpoints, errors, locks, loop, runs, settings, signals
+from rethink import (
+  checkpoints,
+  construction,
+  errors,
+  locks,
+  loop,
+  runs,
+  settings,
+  signals,
+  specs,
+)
 
 
 def train(
@@ -18,7 +29,29 @@ def train(
   loop.Trainer(run_settings, run, data_dir, stop).train()
 
 
-_METHODS = {"train": train}
+def construct(
+  run_settings: settings.Settings,
+  run: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+  depth: int = 0,
+  one_hot: bool = False,
+) -> None:
+  """A network that is computed, not trained (section 4): Theorem 1.
+
+  Args:
+    run_settings: data and seed; the fields of models and training say nothing.
+    run: the open run directory.
+    data_dir: where prepared data sets lie.
+    stop: asks to leave.
+    depth: hidden layers, built by Corollary 1; 0 is Theorem 1.
+    one_hot: an output for each class, instead of one that is the label.
+  """
+  building = construction.Construction(run_settings, run, data_dir, stop)
+  building.build(depth, one_hot)
+
+
+_METHODS = {"train": train, "construct": construct}
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
 # What status.json says of a run that ended with an error.
 _STATES = {
@@ -27,13 +60,26 @@ _STATES = {
 }
 
 
+def resolve(config) -> tuple[specs.Call, settings.Settings]:
+  """The method that a config names, and the config itself, understood.
+
+  Raises:
+    ConfigError: naming the field and what to do.
+  """
+  method = specs.parse(config.method, _METHODS, "method")
+  run_settings = settings.resolve(config)
+  text = str(method) if method.kwargs else method.name
+  outcome = {**run_settings.outcome, "method": text}
+  return method, dataclasses.replace(run_settings, outcome=outcome)
+
+
 def outlook(config, workdir: str | os.PathLike) -> str:
   """What `execute` would find: the state of a run, NEW or REFUSED."""
   record = runs.read(workdir)
-  outcome = settings.resolve(config).outcome
+  _, run_settings = resolve(config)
   if not record.status:
     return NEW
-  if record.config["fingerprint"] != runs.fingerprint(outcome):
+  if record.config["fingerprint"] != runs.fingerprint(run_settings.outcome):
     return REFUSED
   return record.status["state"]
 
@@ -59,14 +105,9 @@ def execute(
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
   """
-  if config.method not in _METHODS:
-    raise errors.ConfigError(
-      f"config.method: there is no {config.method!r}; there are:"
-      f" {', '.join(_METHODS)}"
-    )
+  method, run_settings = resolve(config)
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
-  run_settings = settings.resolve(config)
   _check_platform(config.bookkeeping.platform)
   with locks.hold(workdir) as lock:
     run = runs.Run(
@@ -84,7 +125,7 @@ def execute(
     try:
       if restart:
         checkpoints.restart(workdir)
-      _METHODS[config.method](run_settings, run, data_dir, stop)
+      method(run_settings, run, data_dir, stop)
     except locks.LostError:
       raise  # the directory is another process's now
     except BaseException as error:

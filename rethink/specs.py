@@ -18,7 +18,10 @@ from typing import Annotated, Any, NamedTuple
 from rethink import errors
 
 # Filled in by the package, not by the user.
-_GIVEN = {"examples", "context", "num_classes", "parent", "name", "step", "run"}
+_GIVEN = {
+  *("examples", "context", "num_classes", "parent", "name", "step"),
+  *("run_settings", "run", "data_dir", "stop"),
+}
 _LITERALS = (bool, int, float, str, tuple)
 
 

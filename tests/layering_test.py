@@ -12,13 +12,13 @@ from tests.conftest import ROOT, python
 LAYERS = (
   "errors bits example signals provenance",
   "specs files retries",
-  "experiments metrics optimizers schedules",
+  "experiments metrics optimizers schedules expressivity complexity",
   "corruptions regularizers models records runs",
   "settings console sinks manifests locks datasets selection",
   "pipeline checkpoints",
   "evaluate recipes summary programs",
   "train",
-  "loop",
+  "loop construction",
   "methods",
   "entry",
   "main sweep prepare report",
@@ -85,9 +85,17 @@ def test_only_prepare_may_touch_tensorflow():
 
 
 @pytest.mark.parametrize(
-  "module", ["summary", "experiments", "entry", "report.__main__"]
+  "module",
+  [
+    "summary",
+    "experiments",
+    "entry",
+    "report.__main__",
+    "expressivity.construct",
+    "complexity",
+  ],
 )
-def test_what_reads_runs_and_flags_needs_no_jax(module):
+def test_what_reads_runs_or_computes_on_the_host_needs_no_jax(module):
   code = f"import sys, rethink.{module}; print('jax' in sys.modules)"
   assert python("-c", code).stdout == "False\n"
 

@@ -24,6 +24,15 @@ class Splits(NamedTuple):
   report: dict[str, Any]
   skipped: tuple[str, ...]
 
+  @property
+  def sizes(self) -> dict[str, Any]:
+    """What status.json says of the examples."""
+    return {
+      "train": len(self.train.id),
+      "test": len(self.test.id),
+      "skipped": list(self.skipped),
+    }
+
 
 def load(run: settings.Settings, data_dir: str) -> Splits:
   """Loads the data of a run.

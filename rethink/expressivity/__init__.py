@@ -1,0 +1,9 @@
+"""Networks that fit any n points, computed rather than trained.
+
+  network = construct.fit(points, values)           # Theorem 1: d + 2n weights
+  network = construct.fit(points, values, depth=k)  # Corollary 1: width O(n/k)
+  certificate.certify(network, points, values)
+
+Mathematics on arrays, NumPy on the host; `docs/expressivity.md` has the proofs
+and what was measured.
+"""
