@@ -40,8 +40,8 @@ class Group(NamedTuple):
 
   @property
   def missing(self) -> int:
-    """How many of the expected runs are not done."""
-    return self.expected - len(self.done)
+    """How many of the expected runs were not begun."""
+    return self.expected - len(self.done) - len(self.unfinished)
 
 
 class Cell(NamedTuple):
@@ -190,7 +190,7 @@ def shown(value: float, unit: str, single: bool = False) -> str:
 def text(cell: Cell, unit: str) -> str:
   """mean ± std of a cell, or what there is instead."""
   if not cell.values:
-    return "never" if cell.never else "—"
+    return "never" if cell.never and unit == "epochs" else "—"
   number = shown(cell.mean, unit, single=len(cell.values) == 1)
   if cell.std is not None:
     number += f" ± {shown(cell.std, unit)}"
