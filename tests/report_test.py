@@ -256,6 +256,16 @@ def test_the_ratio_needs_the_baseline_of_its_seed(tmp_path):
   assert results.text(cells["relative"], "times") == "—"
 
 
+def test_a_ratio_to_a_reduced_baseline_is_not_judged(tmp_path):
+  write = report_runs.write
+  write(tmp_path, fig1_randomization, "alexnet/p0.5/seed0")
+  write(tmp_path, fig1_randomization, "alexnet/p0.0/seed0", images=1000)
+  _, cells = _line(tmp_path, "alexnet/p0.5", fig1_randomization, 1)
+  assert cells["relative"].values == (1.0,)
+  assert cells["relative"].difference is None
+  assert cells["fit"].difference is not None
+
+
 def test_errors_are_against_clean_and_against_corrupted_labels(tmp_path):
   metrics = row(1, test=0.8) | {"test/corrupted_accuracy": 0.3}
   name = "inception/p0.6/seed0"

@@ -83,6 +83,8 @@ def _curves(
     records = found.group(line.runs).records
     for n, record in enumerate(records):
       rows = [row for row in record.rows if line.metric in row]
+      if not rows:
+        continue
       epochs = [row["epoch"] for row in rows]
       values = factor * np.array([row[line.metric] for row in rows])
       # About twelve markers, those of different curves beside each other.
@@ -99,7 +101,7 @@ def _curves(
       if wanted.early_stopping and line.metric.startswith("test/") and not n:
         best = np.maximum.accumulate(values)
         axes.fill_between(epochs, values, best, color=color, alpha=0.2, lw=0)
-      last = max(last, *epochs)
+      last = max(last, epochs[-1])
     if line.paper and records:
       paper = True
       if comparable:
@@ -129,7 +131,11 @@ def _against(
   paper = False
   for i, series in enumerate(wanted.series):
     look: Look = dict(color=style.COLORS[i], marker=style.MARKERS[i])
-    cells = [(x, found.cell(rows[runs], column)) for x, runs in series.points]
+    cells = [
+      (x, found.cell(rows[runs], column))
+      for x, runs in series.points
+      if found.group(runs).expected
+    ]
     if not any(cell.values for _, cell in cells):
       continue
     x = [value for value, _ in cells]
