@@ -52,7 +52,7 @@ SMALL = {
   "inception_no_bn": dict(
     model="inception(batch_norm=False, width=0.125)", learning_rate=0.05
   ),
-  "alexnet": dict(model="alexnet(width=0.5)", learning_rate=0.02),
+  "alexnet": dict(model="alexnet(width=0.25)", learning_rate=0.02),
   "mlp_3x512": dict(model="mlp(widths=(128, 128, 128))", learning_rate=0.02),
   "mlp_1x512": dict(model="mlp(widths=(512,))", learning_rate=0.1),
 }

@@ -33,12 +33,11 @@ PIXELS = {
 
 def _runs(models, probabilities) -> ex.Runs:
   labels = {f"p{p}": _labels(p) for p in probabilities}
-  varied = {model: models[model] for model in _VARIED}
-  curved = {_CURVED: models[_CURVED]}
-  return {
-    **ex.product(model=varied, labels=labels, seed=ex.SEEDS),
-    **ex.product(model=curved, pixels=PIXELS, seed=ex.SEEDS),
-  }
+  runs = {}
+  for model in _VARIED:  # one after the other: runs of one share its program
+    data = {**labels, **(PIXELS if model == _CURVED else {})}
+    runs |= ex.product(model={model: models[model]}, data=data, seed=ex.SEEDS)
+  return runs
 
 
 RUNS = {

@@ -24,7 +24,7 @@ _WORDS = {
 }
 _BUDGETS = (10, 30, 100)
 BUDGETS = {f"epochs{n}": dict(num_epochs=n) for n in _BUDGETS}
-_SMALL = {name: BUDGETS[name] for name in ("epochs10", "epochs30")}
+_SMALL = {name: BUDGETS[name] for name in ("epochs30", "epochs100")}
 RUNS = {
   **ex.product(data=DATA, budget=BUDGETS, seed=ex.SEEDS),
   **ex.smoke(

@@ -218,6 +218,8 @@ class Memorization(NamedTuple):
     random: runs with random labels.
     true: runs with true labels, "" for none.
     noise: runs with images of noise, "" for none.
+    augmented: whether the paper's train accuracy is that of the augmented
+      images, as they were seen.
     paper: what the paper says of it.
   """
 
@@ -225,6 +227,7 @@ class Memorization(NamedTuple):
   random: str
   true: str = ""
   noise: str = ""
+  augmented: bool = False
   paper: str = ""
 
 

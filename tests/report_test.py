@@ -125,6 +125,8 @@ def test_a_run_that_is_not_done_is_named_but_not_counted(tmp_path, state):
   line, cells = _line(tmp_path, _TRUE)
   assert cells["test"].values == ()
   assert line.group.unfinished == (f"seed0 {state} at epoch 7",)
+  assert line.group.missing == 4
+  assert "seed0" in tables.all_of(_found(tmp_path))[0].notes[line.note]
 
 
 @pytest.mark.parametrize(
@@ -251,6 +253,17 @@ def test_the_ratio_needs_the_baseline_of_its_seed(tmp_path):
     report_runs.write(tmp_path, fig1_randomization, name)
   _, cells = _line(tmp_path, "alexnet/p0.5", fig1_randomization, 1)
   assert cells["relative"].values == ()
+  assert results.text(cells["relative"], "times") == "—"
+
+
+def test_a_ratio_to_a_reduced_baseline_is_not_judged(tmp_path):
+  write = report_runs.write
+  write(tmp_path, fig1_randomization, "alexnet/p0.5/seed0")
+  write(tmp_path, fig1_randomization, "alexnet/p0.0/seed0", images=1000)
+  _, cells = _line(tmp_path, "alexnet/p0.5", fig1_randomization, 1)
+  assert cells["relative"].values == (1.0,)
+  assert cells["relative"].difference is None
+  assert cells["fit"].difference is not None
 
 
 def test_errors_are_against_clean_and_against_corrupted_labels(tmp_path):

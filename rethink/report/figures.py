@@ -83,6 +83,8 @@ def _curves(
     records = found.group(line.runs).records
     for n, record in enumerate(records):
       rows = [row for row in record.rows if line.metric in row]
+      if not rows:
+        continue
       epochs = [row["epoch"] for row in rows]
       values = factor * np.array([row[line.metric] for row in rows])
       # About twelve markers, those of different curves beside each other.
@@ -91,15 +93,15 @@ def _curves(
         epochs,
         values,
         color=color,
-        marker=style.MARKERS[i],
+        marker=None if n else style.MARKERS[i],
         markevery=(i * every // len(wanted.lines), every),
         alpha=_FADED if n else 1.0,
         label=None if n else line.label,
       )
-      if wanted.early_stopping and line.metric.startswith("test/"):
+      if wanted.early_stopping and line.metric.startswith("test/") and not n:
         best = np.maximum.accumulate(values)
         axes.fill_between(epochs, values, best, color=color, alpha=0.2, lw=0)
-      last = max(last, *epochs)
+      last = max(last, epochs[-1])
     if line.paper and records:
       paper = True
       if comparable:
@@ -129,11 +131,16 @@ def _against(
   paper = False
   for i, series in enumerate(wanted.series):
     look: Look = dict(color=style.COLORS[i], marker=style.MARKERS[i])
-    cells = [(x, found.cell(rows[runs], column)) for x, runs in series.points]
-    own = [(x, cell.mean, cell.std or 0.0) for x, cell in cells if cell.values]
-    if not own:
+    cells = [
+      (x, found.cell(rows[runs], column))
+      for x, runs in series.points
+      if found.group(runs).expected
+    ]
+    if not any(cell.values for _, cell in cells):
       continue
-    x, mean, std = zip(*own, strict=True)
+    x = [value for value, _ in cells]
+    mean = [cell.mean if cell.values else np.nan for _, cell in cells]  # a gap
+    std = [cell.std or 0.0 for _, cell in cells]
     axes.errorbar(x, mean, yerr=std, capsize=2, label=series.label, **look)
     printed = [
       (x, cell.paper)
@@ -228,7 +235,9 @@ def _caption(
     labels[group.name] for group in groups if group.expected and not group.done
   ]
   if missing:
-    text += f" Missing: {', '.join(missing)}."
+    few, rest = missing[:5], missing[5:]
+    text += f" Missing: {', '.join(few)}"
+    text += f" and {len(rest)} more." if rest else "."
   return text
 
 

@@ -14,7 +14,18 @@ from rethink.report import figures, results, tables, verdicts
 
 
 class Section(NamedTuple):
-  """All that is shown of one experiment."""
+  """All that is shown of one experiment.
+
+  Attributes:
+    name: of its files.
+    smoke: whether it is the small variant.
+    report: as the config has it.
+    verdicts: answers in words.
+    tables: with their numbers.
+    figures: drawn.
+    finished: name to record of each run that is done, in a table or not.
+    counts: how many runs and agreements there are, in words.
+  """
 
   name: str
   smoke: bool
@@ -25,6 +36,13 @@ class Section(NamedTuple):
   finished: dict[str, runs.Record]
   counts: str
 
+  @property
+  def notes_title(self) -> str:
+    """What the notes are about."""
+    if self.report.source:
+      return "What the paper leaves open, and what is done here"
+    return "How to read it"
+
 
 def section(found: results.Results) -> Section:
   """Reads the runs of an experiment and makes everything of them.
@@ -33,11 +51,10 @@ def section(found: results.Results) -> Section:
     ConfigError: naming a run directory that cannot be understood.
   """
   made = tables.all_of(found)
-  finished, expected = {}, 0
+  finished = {}
   for name in dict.fromkeys(r.rpartition("/")[0] for r in found.source.runs):
-    group = found.group(name)
-    expected += group.expected
-    finished |= {f"{name}/{seed}": r for seed, r in group.done.items()}
+    done = found.group(name).done
+    finished |= {f"{name}/{seed}": record for seed, record in done.items()}
   return Section(
     name=found.source.name,
     smoke=found.source.smoke,
@@ -46,14 +63,17 @@ def section(found: results.Results) -> Section:
     tables=made,
     figures=figures.all_of(found),
     finished=finished,
-    counts=_counts(made, len(finished), expected),
+    counts=_counts(made),
   )
 
 
-def _counts(made: Sequence[tables.Table], done: int, expected: int) -> str:
-  cells = [c for table in made for line in table.lines for c in line.cells]
+def _counts(made: Sequence[tables.Table]) -> str:
+  lines = [line for table in made for line in table.lines]
+  groups = {line.group.name: line.group for line in lines}.values()
+  done = sum(len(group.done) for group in groups)
+  text = f"{done} of {sum(group.expected for group in groups)} runs are done."
+  cells = [cell for line in lines for cell in line.cells]
   judged = [cell for cell in cells if cell.agrees is not None]
-  text = f"{done} of {expected} runs are done."
   if judged:
     agree = sum(bool(cell.agrees) for cell in judged)
     text += (
@@ -109,7 +129,7 @@ def markdown(one: Section) -> str:
       f"![{figure.title}]({figure.key}.svg)\n\n{figure.title}. {figure.caption}"
     )
   if one.report.notes:
-    parts.append("## What the paper leaves open, and what is done here")
+    parts.append(f"## {one.notes_title}")
     parts.append("\n".join(f"- {note}" for note in one.report.notes))
   parts.append(
     "Made by `python -m rethink.report`; do not edit. Where each number comes"
@@ -145,6 +165,7 @@ def html(sections: Sequence[Section]) -> str:
   shown = [
     {
       **one._asdict(),
+      "notes_title": one.notes_title,
       "tables": [_table(table) for table in one.tables],
       "figures": [
         {

@@ -40,8 +40,8 @@ class Group(NamedTuple):
 
   @property
   def missing(self) -> int:
-    """How many of the expected runs are not done."""
-    return self.expected - len(self.done)
+    """How many of the expected runs were not begun."""
+    return self.expected - len(self.done) - len(self.unfinished)
 
 
 class Cell(NamedTuple):
@@ -110,7 +110,8 @@ class Results:
     """The number of a column for a row's runs, beside the paper's."""
     measure = _measure(column.measure)
     group = self.group(row.runs)
-    baselines = self.group(row.baseline).done if row.baseline else {}
+    base = self.group(row.baseline) if row.baseline else None
+    baselines = base.done if base else {}
     found = [
       measure(
         measures.Run(
@@ -126,7 +127,9 @@ class Results:
     values = tuple(factor * value for value in found if value is not None)
     paper = row.paper[column.key] if column.key in row.paper else None
     difference = agrees = None
-    if values and isinstance(paper, (int, float)) and not group.reduced:
+    relative = column.measure.startswith("relative_")
+    reduced = group.reduced or (base and relative and base.reduced)
+    if values and isinstance(paper, (int, float)) and not reduced:
       difference = statistics.fmean(values) - paper
       if column.tolerance is not None:
         tolerance = column.tolerance if row.tolerance is None else row.tolerance
@@ -143,7 +146,8 @@ class Results:
       record = runs.read(folder / run)
       config = self.source.get_config(run).to_dict()
       bookkeeping = config.pop("bookkeeping")
-      threshold = threshold or bookkeeping["fit_threshold"]
+      if threshold is None:
+        threshold = bookkeeping["fit_threshold"]
       if not record.status:
         continue
       seed = run.rpartition("/")[2]
@@ -190,7 +194,7 @@ def shown(value: float, unit: str, single: bool = False) -> str:
 def text(cell: Cell, unit: str) -> str:
   """mean ± std of a cell, or what there is instead."""
   if not cell.values:
-    return "never" if cell.never else "—"
+    return "never" if cell.never and unit == "epochs" else "—"
   number = shown(cell.mean, unit, single=len(cell.values) == 1)
   if cell.std is not None:
     number += f" ± {shown(cell.std, unit)}"

@@ -17,8 +17,7 @@ class Verdict(NamedTuple):
     answer: in a sentence.
     details: the numbers behind it.
     paper: what the paper says, "" for nothing.
-    made: how many runs on which data, and why they are not the paper's; or
-      what became of those that are not done.
+    made: how many runs on which data, and why they are not the paper's.
   """
 
   subject: str
@@ -31,23 +30,24 @@ class Verdict(NamedTuple):
 def all_of(found: results.Results) -> list[Verdict]:
   """The verdicts of an experiment; those without runs at its scale left out."""
   verdicts = []
+  own_data = not found.source.report.source
   for wanted in found.source.report.verdicts:
-    early = isinstance(wanted, experiments.EarlyStopping)
-    group = found.group(wanted.runs if early else wanted.random)
+    group = found.group(
+      wanted.runs
+      if isinstance(wanted, experiments.EarlyStopping)
+      else wanted.random
+    )
     if not group.expected:
       continue
-    if group.done:
-      answer, details = (
-        _early_stopping(group) if early else _memorization(wanted, found)
-      )
+    if not group.done:
+      states = f"— {group.missing} of {group.expected} runs missing"
+      answer, details = ", ".join((states, *group.unfinished)), ""
+    elif isinstance(wanted, experiments.EarlyStopping):
+      answer, details = _early_stopping(group)
     else:
-      answer, details = (
-        f"— {group.missing} of {group.expected} runs missing",
-        "",
-      )
-    verdicts.append(
-      Verdict(wanted.name, answer, details, wanted.paper, _made(group))
-    )
+      answer, details = _memorization(wanted, found)
+    made = _made(group, own_data) if group.done else ""
+    verdicts.append(Verdict(wanted.name, answer, details, wanted.paper, made))
   return verdicts
 
 
@@ -73,6 +73,9 @@ def _memorization(
 ) -> tuple[str, str]:
   random = found.group(wanted.random)
   answer = f"random labels {_fitted(random)}: {_accuracies(random)}"
+  if wanted.augmented:
+    seen = _mean([r.rows[-1]["batch/accuracy"] for r in random.records])
+    answer += f", {_percent(seen)} train as augmented"
   details = [f"{_gap(random)} points with random labels"]
   true = found.group(wanted.true) if wanted.true else None
   if true and true.done:
@@ -126,12 +129,12 @@ def _gap(group: results.Group) -> str:
   return f"{100 * gap:.1f}"
 
 
-def _made(group: results.Group) -> str:
-  if not group.done:
-    return ", ".join(group.unfinished)
+def _made(group: results.Group, own_data: bool) -> str:
   record = group.records[0]
   data, images = record.config["data"]["name"], record.status["data"]["train"]
   text = f"n = {len(group.done)} of {group.expected}, {data}, {images:,} images"
+  if own_data:
+    text += f", {record.config['outcome']['model']}"
   if group.remark:
     text += f" ({group.remark})"
   if group.reduced:
