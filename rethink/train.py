@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rethink import errors, evaluate, metrics, recipes
+from rethink import convolutions, errors, evaluate, metrics, recipes
 from rethink.pipeline import resident, views
 
 
@@ -170,7 +170,12 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
     start = i * recipe.batch_size
     return step(state, data, order, inputs, start, recipe.batch_size)
 
-  @functools.partial(jax.jit, donate_argnums=0)
+  by_host = drives_from_host(recipe, channels)
+  options = {}
+  if by_host and recipe.dtype == jnp.float32:
+    options = convolutions.compiler_options(_forward(recipe, channels))
+
+  @functools.partial(jax.jit, donate_argnums=0, compiler_options=options)
   def one(state, data, order, inputs, i):
     return full(i, state, data, order, inputs)
 
@@ -180,12 +185,10 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
       start, stop, lambda i, s: full(i, s, data, order, inputs), state
     )
 
-  @functools.partial(jax.jit, donate_argnums=0)
+  @functools.partial(jax.jit, donate_argnums=0, compiler_options=options)
   def tail(state, data, order, inputs):
     rest = len(order) % recipe.batch_size
     return step(state, data, order, inputs, len(order) - rest, rest)
-
-  by_host = drives_from_host(recipe, channels)
 
   def advance(state, data, order, inputs, start, stop):
     whole = min(stop, len(order) // recipe.batch_size)
@@ -210,10 +213,15 @@ def drives_from_host(recipe: recipes.Recipe, channels: int) -> bool:
   """
   if jax.default_backend() != "cpu":
     return False
+  return "conv_general_dilated" in _forward(recipe, channels)
+
+
+def _forward(recipe: recipes.Recipe, channels: int) -> str:
+  """The jaxpr of the model on one image, initialization included."""
   size = recipe.image_size
   images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
 
   def forward(images):
     return recipe.model.init_with_output(jax.random.key(0), images, train=False)
 
-  return "conv_general_dilated" in str(jax.make_jaxpr(forward)(images))
+  return str(jax.make_jaxpr(forward)(images))
