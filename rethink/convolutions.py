@@ -117,7 +117,8 @@ def _backward(strides, pads, precision, saved, grads):
   )
   _, input_vjp = jax.vjp(lambda x: plain(x, kernel), x)
   (dx,) = lax.optimization_barrier(input_vjp(grads))
-  if kernel.shape[:2] == (1, 1) and strides == (1, 1):
+  one_by_one = kernel.shape[:2] == strides == (1, 1)
+  if one_by_one and pads == ((0, 0), (0, 0)):
     images_and_pixels = (((0, 1, 2), (0, 1, 2)), ((), ()))
     dkernel = lax.dot_general(x, grads, images_and_pixels, precision=precision)
     return dx, dkernel[None, None]
