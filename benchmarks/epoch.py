@@ -5,10 +5,11 @@
 Every side trains the same network (equal parameter counts are checked) on the
 same images, in a process of its own; all processes of a model are warm before
 the first epoch counts, and take turns. `epoch` counts training and a clean pass
-over the training images; `train` is training alone, and `train CPU` the time of all of its
-process's threads, which says more on a machine that others use. The JSON file is written
-after each epoch, and the same command again adds what is missing. PyTorch may
-lie in another environment: --torch_python.
+over the training images; `train` is training alone, and `train CPU` the time
+that the threads of its process (not of a loader's) spent on it, which says more
+on a machine that others use. The JSON file is written after each epoch, and the
+same command again adds what is missing. PyTorch may lie in another environment:
+--torch_python.
 """
 
 import argparse
