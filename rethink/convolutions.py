@@ -19,10 +19,13 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 # convolution whose "kernel" are the gradients of all of them: beyond a few
 # thousand it leaves the cache.
 _PIXELS = 3136
-# oneDNN's convolutions instead of YNNPACK's, which stays for dense layers.
+# oneDNN's convolutions instead of YNNPACK's, which stays for dense layers and
+# for the sums of batch norm.
 _ONEDNN = {
   "xla_cpu_experimental_onednn_custom_call": True,
-  "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+  "xla_cpu_experimental_ynn_fusion_type": (
+    "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+  ),
 }
 
 Strides = tuple[int, ...]
