@@ -1,6 +1,7 @@
 """JAX's sides of benchmarks/epoch.py, in a process of their own."""
 
 import argparse
+import functools
 import tempfile
 import time
 
@@ -19,6 +20,7 @@ from rethink import (
   evaluate,
   loop,
   models,
+  pooling,
   runs,
   settings,
   signals,

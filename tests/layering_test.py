@@ -10,7 +10,7 @@ from tests.conftest import ROOT, python
 
 # A module may import modules of rows above its own, and of its own package.
 LAYERS = (
-  "allocator bits convolutions errors example signals",
+  "allocator bits convolutions errors example pooling signals",
   "specs",
   "experiments metrics optimizers schedules",
   "corruptions regularizers models datasets runs",

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import convolutions, models
+from rethink import convolutions, models, pooling
 
 
 def local_response_normalization(
@@ -54,7 +54,7 @@ class Model(nn.Module):
         kernel_init=init,
         conv_general_dilated=convolutions.conv_general_dilated,
       )(x)
-      x = nn.max_pool(nn.relu(x), (3, 3), strides=(2, 2), padding="SAME")
+      x = pooling.max_pool(nn.relu(x))
       x = local_response_normalization(x)
     x = x.reshape(len(x), -1)
     for units in (384, 192):
