@@ -152,6 +152,8 @@ def main() -> None:
   if args.side == "jax_plain":
     # What JAX does with these models if nobody helps it.
     convolutions.conv_general_dilated = lax.conv_general_dilated
+    pool = functools.partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
+    pooling.max_pool = functools.partial(pool, padding="SAME")
     model = models.build(models.parse(config.model), 10, {})
     side = Plain(model, data["images"], data["labels"], args.batch_size)
   else:
