@@ -73,16 +73,15 @@ class Side:
 
   def close(self) -> None:
     """Lets the process end."""
-    assert self._process.stdin
-    self._process.stdin.close()
-    self._process.wait()
+    self._process.communicate()
 
   def _read(self) -> dict:
     assert self._process.stdout
     for line in self._process.stdout:
       if line.startswith("{"):
         return json.loads(line)
-    raise ChildProcessError(f"exit code {self._process.wait()}, see above")
+    self.close()
+    raise ChildProcessError(f"exit code {self._process.returncode}, see above")
 
 
 def measure(model: str, data: str, args, kept: record.Record) -> None:
