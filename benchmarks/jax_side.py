@@ -32,8 +32,6 @@ class Rethink:
   """Our own run: its trainer's programs, called as `loop.Trainer` does."""
 
   def __init__(self, config, data_dir: str):
-    if jax.default_backend() == "cpu":
-      allocator.keep_freed_memory()  # as methods.execute does
     checked = settings.resolve(config)
     with tempfile.TemporaryDirectory() as workdir:
       run = runs.Run(workdir, checked.outcome, checked.bookkeeping)
@@ -157,6 +155,7 @@ def main() -> None:
     model = models.build(models.parse(config.model), 10, {})
     side = Plain(model, data["images"], data["labels"], args.batch_size)
   else:
+    allocator.keep_freed_memory()  # as entry.settle does
     config.dtype = "bfloat16" if "bfloat16" in args.side else "float32"
     side = Rethink(config, args.data_dir)
 

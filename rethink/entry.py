@@ -14,7 +14,7 @@ from collections.abc import Callable
 from absl import flags, logging
 from ml_collections import config_flags
 
-from rethink import errors, signals
+from rethink import allocator, errors, signals
 
 
 def define_config() -> flags.FlagHolder:
@@ -50,6 +50,7 @@ def settle(deterministic: bool) -> signals.StopFlag:
   if deterministic:
     known = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{known} --xla_gpu_deterministic_ops=true"
+  allocator.keep_freed_memory()  # before JAX starts its threads
   return signals.StopFlag().install()
 
 

@@ -2,16 +2,7 @@
 
 import jax
 
-from rethink import (
-  allocator,
-  checkpoints,
-  errors,
-  locks,
-  loop,
-  runs,
-  settings,
-  signals,
-)
+from rethink import checkpoints, errors, locks, loop, runs, settings, signals
 
 
 def train(
@@ -55,8 +46,6 @@ def execute(
     )
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
-  if jax.default_backend() == "cpu":
-    allocator.keep_freed_memory()
   run_settings = settings.resolve(config)
   with locks.hold(workdir) as lock:
     run = runs.Run(
