@@ -14,7 +14,7 @@ from collections.abc import Callable
 from absl import flags, logging
 from ml_collections import config_flags
 
-from rethink import errors, signals
+from rethink import allocator, errors, signals
 
 
 def define_config() -> flags.FlagHolder:
@@ -45,11 +45,13 @@ def define_deterministic() -> flags.FlagHolder:
   )
 
 
-def settle(deterministic: bool) -> signals.StopFlag:
+def settle(deterministic: bool, method: str) -> signals.StopFlag:
   """Sets what JAX reads once; from now on a signal means: save, then leave."""
   if deterministic:
     known = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{known} --xla_gpu_deterministic_ops=true"
+  if method == "train":  # the other methods make room for one big matrix
+    allocator.keep_freed_memory()  # before JAX starts its threads
   return signals.StopFlag().install()
 
 

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
   def run() -> None:
     name = entry.run_name()
     workdir = _WORKDIR.value or os.path.join("runs", name)
-    stop = entry.settle(_DETERMINISTIC.value)
+    stop = entry.settle(_DETERMINISTIC.value, _CONFIG.value.method)
     from rethink import methods, summary  # JAX, after the flags are settled
 
     data_dir = entry.data_dir(_DATA_DIR.value)

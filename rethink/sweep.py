@@ -63,7 +63,7 @@ def _sweep() -> None:
   if _LIST.value:
     print("\n".join(mine))
     return
-  stop = entry.settle(_DETERMINISTIC.value)
+  stop = entry.settle(_DETERMINISTIC.value, _CONFIG.value.method)
   from rethink import methods, programs, summary  # JAX, now that it is settled
 
   root = pathlib.Path(_RUNS.value) / stem

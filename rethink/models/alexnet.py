@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import models
+from rethink import convolutions, models, pooling
 
 
 def local_response_normalization(
@@ -48,8 +48,13 @@ class Model(nn.Module):
     init = models.initializer(self.kernel_init)
     x = images
     for _ in range(2):
-      x = nn.Conv(round(64 * self.width), (5, 5), kernel_init=init)(x)
-      x = nn.max_pool(nn.relu(x), (3, 3), strides=(2, 2), padding="SAME")
+      x = nn.Conv(
+        round(64 * self.width),
+        (5, 5),
+        kernel_init=init,
+        conv_general_dilated=convolutions.conv_general_dilated,
+      )(x)
+      x = pooling.max_pool(nn.relu(x))
       x = local_response_normalization(x)
     x = x.reshape(len(x), -1)
     for units in (384, 192):

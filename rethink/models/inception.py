@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import models
+from rethink import convolutions, models, pooling
 
 # Figure 3, top to bottom: (1x1 filters, 3x3 filters) of an inception module,
 # or the 3x3 filters of a downsample module.
@@ -45,6 +45,7 @@ class ConvModule(nn.Module):
       strides=self.stride,
       use_bias=not self.batch_norm,
       kernel_init=models.initializer(self.kernel_init),
+      conv_general_dilated=convolutions.conv_general_dilated,
     )(x)
     if self.batch_norm:
       x = nn.BatchNorm(
@@ -97,7 +98,7 @@ class Model(nn.Module):
       if isinstance(block, tuple):
         branches = (conv(x, block[0], 1), conv(x, block[1], 3))
       else:
-        pooled = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+        pooled = pooling.max_pool(x)
         branches = (conv(x, block, 3, stride=2), pooled)
       x = jnp.concatenate(branches, axis=-1)
     x = x.mean(axis=(1, 2))

@@ -1,0 +1,1 @@
+"""Speed against peers and against our own goals; see README.md beside this."""

@@ -1,0 +1,109 @@
+"""What saving costs a run, and how long taking up a saved state takes.
+
+  python -m benchmarks.checkpoint --rounds=5
+
+`blocked` is how long training stands still for one save; the rest goes on in
+the background. At the default interval of 300 s it may take 3 s to cost 1 %; at
+that of ten epochs it costs 1 % if an epoch takes ten times as long, which the
+last column gives.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import record
+from configs import table1_cifar10
+from rethink import (
+  checkpoints,
+  recipes,
+  schedules,
+  settings,
+  train,
+)
+from rethink.pipeline import resident
+
+MODELS = ("mlp_3x512", "inception")
+_IDENTITY = {"config": "benchmark", "data": "benchmark", "commit": "benchmark"}
+
+
+def _state(model: str) -> train.State:
+  config = table1_cifar10.get_config(f"{model}/true/none/seed0")
+  checked = settings.resolve(config)
+  everywhere, spread = resident.shardings()
+  recipe = recipes.build(checked, 10, spread)
+  keys = recipes.keys(0)
+  length = schedules.Length(jnp.int32(1), jnp.int32(1))
+  inputs = recipes.numbers(checked, length, keys.noise)
+  return train.initializer(recipe, 3, everywhere)(inputs, keys.init)
+
+
+def measure(state: train.State) -> dict[str, float]:
+  """Seconds of a save and of a restore.
+
+  `blocked_seconds` until the trainer goes on, `saved_seconds` until the
+  manifest is on disk, `restored_seconds` from an opened run directory to a
+  verified state.
+  """
+  with tempfile.TemporaryDirectory() as folder:
+    saved = checkpoints.Checkpoints(folder, 2, _IDENTITY)
+    began = time.perf_counter()
+    saved.save(1, state)
+    blocked = time.perf_counter() - began
+    saved.close()
+    whole = time.perf_counter() - began
+    opened = checkpoints.Checkpoints(folder, 2, _IDENTITY)
+    began = time.perf_counter()
+    jax.block_until_ready(opened.restore(state))
+    restored = time.perf_counter() - began
+    opened.close()
+  return {
+    "blocked_seconds": blocked,
+    "saved_seconds": whole,
+    "restored_seconds": restored,
+  }
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Measures what is missing and prints the table."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--out", default="runs/benchmarks/checkpoint.json")
+  args = parser.parse_args(argv)
+  kept = record.Record(args.out, {})
+  states = {model: _state(model) for model in args.models}
+  measure(states[args.models[0]])  # the first one starts Orbax's threads
+  for number in range(args.rounds):
+    for model, state in states.items():
+      if not kept.has(model=model, round=number):
+        size = sum(x.nbytes for x in jax.tree.leaves(state))
+        kept.add(model=model, round=number, bytes=size, **measure(state))
+  rows = []
+  for model in args.models:
+    size = kept.values("bytes", model=model)[0]
+    columns = [
+      kept.values(f"{name}_seconds", model=model)
+      for name in ("blocked", "saved", "restored")
+    ]
+    blocked = statistics.median(columns[0])
+    rows.append(
+      [
+        model,
+        f"{size / 1e6:.1f}",
+        *map(record.spread, columns),
+        f"{blocked / 300:.3%}",
+        f"{10 * blocked:.2g}",
+      ]
+    )
+  print(f"\n{kept.headline()}\nn = {args.rounds}\n")
+  header = ["model", "MB", "blocked s", "saved s", "restored s"]
+  record.show([*header, "of 300 s", "1 % at epochs of (s)"], rows)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,173 @@
+"""JAX's sides of benchmarks/epoch.py, in a process of their own."""
+
+import argparse
+import functools
+import tempfile
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from benchmarks import serve
+from configs import table1_cifar10
+from rethink import (
+  allocator,
+  convolutions,
+  evaluate,
+  loop,
+  models,
+  pooling,
+  runs,
+  settings,
+  signals,
+)
+from rethink.pipeline import resident, views
+
+
+class Rethink:
+  """Our own run: its trainer's programs, called as `loop.Trainer` does."""
+
+  def __init__(self, config, data_dir: str):
+    checked = settings.resolve(config)
+    with tempfile.TemporaryDirectory() as workdir:
+      run = runs.Run(workdir, checked.outcome, checked.bookkeeping)
+      run.start()
+      self._trainer = loop.Trainer(checked, run, data_dir, signals.StopFlag())
+    self._epoch, self._chunk = 0, 1
+    self.parameters = run.status["parameters"]
+
+  def train(self) -> None:
+    """Like `Trainer._epoch`, without signals, saves and progress."""
+    t = self._trainer
+    n = len(t.train_data.label)
+    order = resident.epoch_order(t.keys.order, jnp.int32(self._epoch), n)
+    position = 0
+    while position < t.steps_per_epoch:
+      began = time.monotonic()
+      stop = min(position + self._chunk, t.steps_per_epoch)
+      t.state = t.advance(
+        t.state, t.train_data, order, t.inputs, position, stop
+      )
+      jax.device_get((t.state.sums, t.state.bad_step))
+      seconds = time.monotonic() - began
+      self._chunk = evaluate.grow(stop - position, seconds, 5.0)
+      position = stop
+    self._epoch += 1
+
+  def evaluate(self) -> None:
+    """The clean pass of an epoch's row."""
+    t = self._trainer
+    evaluate.evaluate(
+      t.evaluate,
+      t.state.params,
+      t.state.batch_stats,
+      t.train_data,
+      t.config.eval_batch_size,
+      chunk_seconds=5.0,
+      between=lambda: None,
+    )
+
+
+class Plain:
+  """What one writes first: a batch transferred, a loss read, at every step."""
+
+  def __init__(self, model: nn.Module, images, labels, batch_size: int):
+    self._images, self._labels = images, labels
+    self._batch_size = batch_size
+    self._optimizer = optax.sgd(0.01, momentum=0.9)
+    variables = model.init(
+      jax.random.key(0), jnp.zeros((1, 28, 28, 3)), train=False
+    )
+    self._state = (
+      variables["params"],
+      variables.get("batch_stats", {}),
+      self._optimizer.init(variables["params"]),
+    )
+    self.parameters = sum(x.size for x in jax.tree.leaves(variables["params"]))
+
+    @jax.jit
+    def step(state, images, labels):
+      params, batch_stats, opt_state = state
+
+      def loss_fn(params):
+        logits, updated = model.apply(
+          {"params": params, "batch_stats": batch_stats},
+          views.evaluation(images, 28),
+          train=True,
+          mutable=["batch_stats"],
+        )
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return loss.mean(), updated.get("batch_stats", {})
+
+      value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+      (loss, batch_stats), grads = value_and_grad(params)
+      updates, opt_state = self._optimizer.update(grads, opt_state)
+      params = optax.apply_updates(params, updates)
+      return (params, batch_stats, opt_state), loss
+
+    @jax.jit
+    def correct(state, images, labels):
+      params, batch_stats, _ = state
+      variables = {"params": params, "batch_stats": batch_stats}
+      logits = model.apply(variables, views.evaluation(images, 28), train=False)
+      return (logits.argmax(-1) == labels).sum()
+
+    self._step, self._correct = step, correct
+
+  def train(self) -> None:
+    """One epoch; a last batch that is short is left out."""
+    order = np.random.default_rng().permutation(len(self._labels))
+    for i in range(len(order) // self._batch_size):
+      batch = order[i * self._batch_size : (i + 1) * self._batch_size]
+      self._state, loss = self._step(
+        self._state, self._images[batch], self._labels[batch]
+      )
+      float(loss)
+
+  def evaluate(self) -> None:
+    """A clean pass, batch by batch."""
+    for i in range(0, len(self._labels), self._batch_size):
+      batch = slice(i, i + self._batch_size)
+      int(self._correct(self._state, self._images[batch], self._labels[batch]))
+
+
+def main() -> None:
+  """Serves one side."""
+  parser = argparse.ArgumentParser()
+  for name in ("data", "data_dir", "dataset", "model", "side"):
+    parser.add_argument(f"--{name}", required=True)
+  parser.add_argument("--batch_size", type=int, required=True)
+  args = parser.parse_args()
+  data = np.load(args.data)
+  config = table1_cifar10.get_config(f"{args.model}/true/none/seed0")
+  config.dataset = args.dataset
+  config.train_examples = len(data["labels"])
+  config.batch_size = args.batch_size
+  if args.side == "jax_plain":
+    # What JAX does with these models if nobody helps it.
+    convolutions.conv_general_dilated = lax.conv_general_dilated
+    pool = functools.partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
+    pooling.max_pool = functools.partial(pool, padding="SAME")
+    model = models.build(models.parse(config.model), 10, {})
+    side = Plain(model, data["images"], data["labels"], args.batch_size)
+  else:
+    allocator.keep_freed_memory()  # as entry.settle does
+    config.dtype = "bfloat16" if "bfloat16" in args.side else "float32"
+    side = Rethink(config, args.data_dir)
+
+  # Both read a result last, which waits for the device.
+  serve.serve(
+    side.train,
+    side.evaluate,
+    parameters=side.parameters,
+    version=f"jax {jax.__version__}",
+    device=jax.devices()[0].device_kind,
+  )
+
+
+if __name__ == "__main__":
+  main()
