@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from rethink import corruptions, datasets, evaluate, example, runs
+from rethink import corruptions, datasets, evaluate, example, provenance
 from rethink.expressivity import (
   certificate,
   construct,
@@ -70,7 +70,7 @@ def _measure(name, points, values, depth, rational):
 
 
 def _header():
-  print(f"commit {runs.provenance()['commit'][:10]}, {jax.devices()[0]}\n")
+  print(f"commit {provenance.read()['commit'][:10]}, {jax.devices()[0]}\n")
   print(
     "| network | n | width | weights | wrong labels | largest error"
     " | rational | built (s) | certified (s) |\n|---|---|---|---|---|---|---"

@@ -8,7 +8,7 @@ import time
 import numpy as np
 from absl import app, flags
 
-from rethink import complexity, datasets, runs
+from rethink import complexity, datasets, provenance
 from rethink.expressivity import construct
 
 _DATASET = flags.DEFINE_string("dataset", "cifar10", "as prepared")
@@ -35,7 +35,7 @@ def _linear(points):
 def main(_) -> None:
   """Prints a row for each n and learner."""
   dataset = datasets.load(_DATASET.value, _DATA_DIR.value)
-  print(f"commit {runs.provenance()['commit'][:10]}\n")
+  print(f"commit {provenance.read()['commit'][:10]}\n")
   print("| learner | n | d | attained | 95 % interval | draws | seconds |")
   print("|---|---|---|---|---|---|---|", flush=True)
   for n in map(int, _SIZES.value):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink import console, runs
+from rethink import console, provenance
 
 Sample = dict[str, Any]
 
@@ -71,7 +71,7 @@ def machine() -> dict[str, Any]:
     lines = info.read_text().splitlines()
     names = [line.split(":")[1] for line in lines if "model name" in line]
     cpu = names[0].strip() if names else cpu
-  return {"cpu": cpu, "cores": os.cpu_count(), **runs.provenance()}
+  return {"cpu": cpu, "cores": os.cpu_count(), **provenance.read()}
 
 
 def spread(values: Sequence[float]) -> str:
