@@ -19,6 +19,7 @@ from rethink import errors
 
 # Filled in by the package, not by the user.
 _GIVEN = {"examples", "context", "num_classes", "parent", "name", "step", "run"}
+_GIVEN |= {"matrix", "ridge", "images"}  # to the components of rethink.kernels
 _LITERALS = (bool, int, float, str, tuple)
 
 

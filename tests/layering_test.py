@@ -12,7 +12,7 @@ from tests.conftest import ROOT, python
 LAYERS = (
   "errors bits example signals",
   "specs",
-  "experiments metrics optimizers schedules",
+  "experiments kernels metrics optimizers schedules",
   "corruptions regularizers models datasets runs",
   "settings console sinks manifests locks",
   "pipeline checkpoints",

@@ -1,0 +1,173 @@
+"""Every public function returns a `Preconditioner` of K + ridge I.
+
+`cholesky` is all but the inverse, so that one or two rounds of conjugate
+gradients refine it to full precision; `nystrom` is what there is where n^2
+numbers do not fit into memory.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple
+
+import jax
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+
+from rethink import errors, specs
+from rethink.kernels import gram, memory, tiles
+
+# Relative to the mean of the diagonal; tried in turn while the factor breaks down.
+_SHIFTS = {
+  "float32": (1e-6, 1e-5, 1e-4, 1e-3),
+  "float64": (1e-14, 1e-12, 1e-10, 1e-8),
+}
+
+
+class Preconditioner(NamedTuple):
+  """An approximate inverse of K + ridge I, and what is known of the matrix.
+
+  Attributes:
+    apply: float64[n, k] -> float64[n, k].
+    shift: what was added to the diagonal besides the ridge; not to the problem.
+    condition: estimate of the condition number of K + (ridge + shift) I in the
+      precision of the factor; None if not known.
+    bytes: of memory, as predicted.
+    seconds: by phase.
+  """
+
+  apply: Callable[[np.ndarray], np.ndarray]
+  shift: float
+  condition: float | None
+  bytes: int
+  seconds: dict[str, float]
+
+
+def cholesky(
+  matrix: gram.Gram,
+  ridge: float,
+  dtype: Literal["float32", "float64"] = "float32",
+) -> Preconditioner:
+  """The Cholesky factor of K + ridge I; a small shift where it breaks down.
+
+  Args:
+    matrix: K.
+    ridge: 0 or more.
+    dtype: of the factor.
+
+  Raises:
+    ConfigError: if memory does not suffice, or the matrix is not positive
+      definite by more than rounding.
+  """
+  layout = matrix.layout
+
+  def need(points: int) -> int:
+    held = matrix.held_bytes * points // layout.n
+    return held + cholesky_bytes(points, layout.size, np.dtype(dtype).itemsize)
+
+  memory.check(need, layout.n, f"cholesky({dtype!r})")
+  seconds = {"gram": 0.0, "factor": 0.0}
+  shift = 0.0
+  for relative in (*_SHIFTS[dtype], None):
+    began = time.monotonic()
+    lower = jax.block_until_ready(matrix.fill(dtype, ridge + shift))
+    scale = sum(float(np.trace(row[-1])) for row in lower)
+    filled = time.monotonic()
+    seconds["gram"] += filled - began
+    try:
+      with jax.enable_x64(True):
+        tiles.factor(lower)
+        jax.block_until_ready(lower)
+      break
+    except tiles.FactorizationError:
+      if relative is None:
+        raise errors.ConfigError(
+          f"the Gram matrix of {layout.n:,} points is not positive definite,"
+          f" not even with {shift:.1e} added to its diagonal; is the kernel a"
+          " positive semidefinite function?"
+        ) from None
+      shift = relative * scale / layout.n
+    finally:
+      seconds["factor"] += time.monotonic() - filled
+
+  def apply(x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+      parts = layout.split(x.astype(dtype))
+      return layout.join(tiles.solve(lower, parts)).astype(np.float64)
+
+  def multiply(x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+      parts = layout.split(x.astype(dtype))
+      return layout.join(tiles.multiply(lower, parts)).astype(np.float64)
+
+  began = time.monotonic()
+  condition = _largest(multiply, layout.n) * _largest(apply, layout.n)
+  seconds["condition"] = time.monotonic() - began
+  return Preconditioner(apply, shift, condition, need(layout.n), seconds)
+
+
+def cholesky_bytes(n: int, tile: int, itemsize: int) -> int:
+  """Memory of `cholesky`: the tiles, and float64 tiles of the residual."""
+  count = tiles.layout(n, tile).count
+  return count * (count + 1) // 2 * tile**2 * itemsize + 6 * tile**2 * 8
+
+
+def nystrom(
+  matrix: gram.Gram, ridge: float, rank: Annotated[int, specs.Range(1, 1e9)] = 1000
+) -> Preconditioner:
+  """The inverse on the span of `rank` columns of K, a constant elsewhere.
+
+  Frangella, Tropp & Udell (2023) with columns in place of random test vectors;
+  needs memory for two [n, rank] matrices and time rank^2 n.
+
+  Args:
+    matrix: K.
+    ridge: 0 or more.
+    rank: columns, evenly spaced; at most the number of points.
+
+  Raises:
+    ConfigError: if memory does not suffice.
+  """
+  n = matrix.layout.n
+  rank = min(rank, n)
+
+  def need(points: int) -> int:
+    held = matrix.held_bytes * points // n
+    return 3 * points * rank * 8 + 4 * rank**2 * 8 + held
+
+  memory.check(need, n, f"nystrom(rank={rank})")
+  began = time.monotonic()
+  index = np.linspace(0, n - 1, rank).astype(np.int64)
+  columns = matrix.columns(index)
+  filled = time.monotonic()
+  core = columns[index]
+  # A shift that rounding cannot undo; taken off the eigenvalues again.
+  shift = float(np.trace(core)) * np.finfo(np.float64).eps * 10
+  columns += shift * (np.arange(n)[:, None] == index)
+  core = scipy.linalg.cholesky(core + shift * np.eye(rank), lower=True)
+  half = scipy.linalg.solve_triangular(core, columns.T, lower=True)
+  values, vectors = scipy.linalg.eigh(half @ half.T)
+  keep = values > values[-1] * 1e-14
+  basis = half.T @ (vectors[:, keep] / np.sqrt(values[keep]))
+  values = np.maximum(values[keep] - shift, values[-1] * 1e-15) + ridge
+  weights = values[0] / values - 1
+
+  def apply(x: np.ndarray) -> np.ndarray:
+    return x + basis @ (weights[:, None] * (basis.T @ x))
+
+  seconds = {"gram": filled - began, "factor": time.monotonic() - filled}
+  return Preconditioner(apply, 0.0, None, need(n), seconds)
+
+
+def _largest(multiply: Callable[[np.ndarray], np.ndarray], n: int) -> float:
+  """The largest eigenvalue of a positive definite operator, to some percent."""
+  if n < 3:  # ARPACK needs room for a subspace
+    return float(np.linalg.eigvalsh(multiply(np.eye(n)))[-1])
+  operator = scipy.sparse.linalg.LinearOperator(
+    (n, n), matvec=lambda x: multiply(x.reshape(-1, 1))[:, 0], dtype=np.float64
+  )
+  start = np.random.default_rng(0).normal(size=n)
+  values = scipy.sparse.linalg.eigsh(
+    operator, k=1, tol=0.01, v0=start, return_eigenvectors=False
+  )
+  return float(values[-1])
