@@ -195,10 +195,10 @@ def test_a_matrix_that_float32_cannot_factor_is_solved_with_a_shift():
   values = np.linalg.eigvalsh(oracle.matrix(kernel, points, points))
   assert 0 < values[0] < 1e-8 * values[-1]  # below what float32 resolves
   solution = oracle.solve(
-    kernel, points, targets, tolerance=1e-8, max_rounds=2000
+    kernel, points, targets, tolerance=1e-6, max_rounds=2000
   )
   assert solution.shift > 0
-  assert solution.residual <= 1e-8
+  assert solution.residual <= 1e-6
 
 
 def test_too_wide_a_bandwidth_is_refused_with_the_facts():
