@@ -66,9 +66,10 @@ def test_blocked_gram_matrix_is_that_of_all_features(dtype, monkeypatch):
   filters = _filters(images, 9)
   train, test = convolution.features(filters, images, _float(7, seed=1))
   train, test = train.astype(np.float64), test.astype(np.float64)
-  assert train.shape == (37, 72)
-  np.testing.assert_allclose(train.mean(0), 0, atol=1e-5)
-  np.testing.assert_allclose(train.std(0), 1, atol=1e-4)
+  assert train.shape == (37, 73)
+  assert (train[:, 72] == 1).all() and (test[:, 72] == 1).all()
+  np.testing.assert_allclose(train[:, :72].mean(0), 0, atol=1e-5)
+  np.testing.assert_allclose(train[:, :72].std(0), 1, atol=1e-4)
   matrix = convolution.ConvolutionGram(filters, images, tile=16)
   whole = train @ train.T
   lower = matrix.fill(dtype, 0.25)
@@ -93,8 +94,8 @@ def test_the_gram_matrix_of_filters_interpolates_random_labels():
   images = _float(60)
   targets = np.eye(3)[np.random.default_rng(0).integers(0, 3, 60)]
   matrix = convolution.ConvolutionGram(_filters(images, 40), images, tile=32)
-  solution = solver.solve(matrix, targets, ridge=1e-3)
-  np.testing.assert_allclose(solution.fitted, targets, atol=0.01)
+  solution = solver.solve(matrix, targets)
+  np.testing.assert_allclose(solution.fitted, targets, atol=1e-9)
 
 
 def test_standardized_features_have_mean_0_and_variance_1():
@@ -115,9 +116,7 @@ def test_whitened_features_are_uncorrelated():
 def test_normalize_removes_brightness_and_contrast():
   images = _float()
   step = features.normalize(images)
-  np.testing.assert_allclose(
-    step(images), step(0.2 + 0.5 * images), atol=1e-5
-  )
+  np.testing.assert_allclose(step(images), step(0.2 + 0.5 * images), atol=1e-5)
   np.testing.assert_allclose(np.sum(step(images) ** 2, (1, 2, 3)), 1, rtol=1e-4)
 
 
@@ -230,6 +229,6 @@ def test_random_convolution_is_solved_from_either_side(filters):
     train.T @ train + 0.1 * identity, train.T @ np.eye(3)[labels[:60]]
   )
   np.testing.assert_allclose(fitted.test, test @ weights, atol=1e-5)
-  assert fitted.report["features"] == 8 * filters
+  assert fitted.report["features"] == 8 * filters + 1
   assert ("rank" in fitted.report) == (filters == 4)
   assert fitted.report["norm"] == pytest.approx(np.linalg.norm(weights))

@@ -27,10 +27,7 @@ def matrix(text: str, left: np.ndarray, right: np.ndarray) -> np.ndarray:
   call = gram.parse(text)
   return np.array(
     [
-      [
-        _value(call.name, call.kwargs, x, z)
-        for z in right.astype(np.float64)
-      ]
+      [_value(call.name, call.kwargs, x, z) for z in right.astype(np.float64)]
       for x in left.astype(np.float64)
     ]
   )

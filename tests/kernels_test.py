@@ -206,7 +206,12 @@ def test_too_wide_a_bandwidth_is_refused_with_the_facts():
   with pytest.raises(errors.ConfigError) as caught:
     oracle.solve("gaussian(bandwidth=50.0)", points, targets, max_rounds=20)
   message = str(caught.value)
-  for fact in ("condition number", "bandwidth is too wide", "ridge 0", "was add"):
+  for fact in (
+    "condition number",
+    "bandwidth is too wide",
+    "ridge 0",
+    "was add",
+  ):
     assert fact in message
   assert "nan" not in message.lower()
 

@@ -13,7 +13,7 @@ import numpy as np
 from rethink import bits, errors
 from rethink.kernels import tiles
 
-FEATURES_PER_FILTER = 8  # two rectifiers in four quadrants
+_PER_FILTER = 8  # two rectifiers in four quadrants
 _PATCHES = 100_000  # from which the whitening is estimated
 _CONTRAST = 10 / 255**2  # the 10 of Coates & Ng, whose pixels go to 255
 _BLOCK = 256  # filters at a time
@@ -26,12 +26,13 @@ class Filters:
   A patch of an image (side x side x channels, stride 1) has its mean removed,
   is divided by sqrt(variance + 10 / 255^2) and ZCA-whitened, w = W (x - m). A
   filter is such a patch of a training image at a random position, scaled to
-  length 1. Its response a goes through max(0, a - alpha) and max(0, -a - alpha),
-  each averaged over the quadrants of the image (which share their border where
+  length 1. Its response a goes through max(0, a - alpha) and
+  max(0, -a - alpha), each averaged over the quadrants of the image (which share their border where
   the responses are odd in number): eight features a filter.
 
   Attributes:
     count: filters.
+    num_features: eight a filter, and a constant (see `ConvolutionGram`).
   """
 
   def __init__(
@@ -62,8 +63,11 @@ class Filters:
         f" {images.shape[1]}x{images.shape[2]}"
       )
     self.count, self._side, self._alpha = count, side, alpha
+    self.num_features = count * _PER_FILTER + 1
     mean, whitening = zca(
-      _patches(images, min(_PATCHES, 50 * len(images)), side, seed, "whitening"),
+      _patches(
+        images, min(_PATCHES, 50 * len(images)), side, seed, "whitening"
+      ),
       epsilon,
     )
     chosen = _patches(images, count, side, seed, "filters")
@@ -89,8 +93,9 @@ class ConvolutionGram:
   """F F^T of standardized features F that are never held together.
 
   Each pass over the features computes them anew, a block of filters at a time,
-  every feature with mean 0 and variance 1 over the training images; see
-  `gram.Gram` for the interface.
+  every feature with mean 0 and variance 1 over the training images. One more
+  feature is the constant 1: with all means removed no function could be 1 at
+  every training image. See `gram.Gram` for the interface.
   """
 
   def __init__(self, filters: Filters, images: np.ndarray, tile: int = 0):
@@ -103,7 +108,7 @@ class ConvolutionGram:
     """
     self.layout = tiles.layout(len(images), tile)
     self.points, self._filters = images, filters
-    block = len(images) * min(_BLOCK, filters.count) * FEATURES_PER_FILTER
+    block = len(images) * min(_BLOCK, filters.count) * _PER_FILTER
     self.held_bytes = images.nbytes + 3 * 4 * block
 
   def _passes(self, *others: np.ndarray) -> Iterator[list[np.ndarray]]:
@@ -115,6 +120,9 @@ class ConvolutionGram:
         (features - shift) * scale
         for features in (train, *(block(images) for images in others))
       ]
+    yield [
+      np.ones((len(images), 1), np.float32) for images in (self.points, *others)
+    ]
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
     layout, size = self.layout, self.layout.size
@@ -156,7 +164,7 @@ class ConvolutionGram:
 
 
 def features(filters: Filters, *splits: np.ndarray) -> list[np.ndarray]:
-  """All standardized features, float32[n, 8 filters] for each split.
+  """All standardized features and the constant, float32[n, d] for each split.
 
   Args:
     filters: whose features.
@@ -224,7 +232,9 @@ def mean_pool(maps: jax.Array, window: int, stride: int) -> jax.Array:
 def _features(images, bank, offsets, alpha):
   side, _, channels, _ = bank.shape
   images = images - 0.5  # variances near 0 lose fewer digits
-  box = jnp.full((side, side, channels, 1), 1 / (side * side * channels), "float32")
+  box = jnp.full(
+    (side, side, channels, 1), 1 / (side * side * channels), "float32"
+  )
   mean = convolve(images, box, "VALID")
   variance = jnp.maximum(convolve(images**2, box, "VALID") - mean**2, 0)
   totals = jnp.sum(bank, (0, 1, 2))[None, None, None]
@@ -241,7 +251,9 @@ def _features(images, bank, offsets, alpha):
 def _patches(images, count, side, seed, tag):
   """float64[count, d] contrast-normalized patches at random positions."""
   n, height, width, _ = images.shape
-  words = bits.bits(seed, f"patches/{tag}", np.arange(count, dtype=np.uint64), 3)
+  words = bits.bits(
+    seed, f"patches/{tag}", np.arange(count, dtype=np.uint64), 3
+  )
   which, top, left = (
     bits.integers(words[:, k], below)
     for k, below in enumerate((n, height - side + 1, width - side + 1))

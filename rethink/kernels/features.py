@@ -24,6 +24,10 @@ _AtLeastOne = Annotated[int, specs.Range(1, 1e9)]
 def standardize(images: np.ndarray, epsilon: specs.NotNegative = 1e-8) -> Map:
   """Every feature to mean 0 and variance 1 over the training images.
 
+  No linear function of such features is 1 at every training image: instead of
+  linear(), which cannot interpolate one-hot labels then, take
+  polynomial(degree=1), which adds a constant feature.
+
   Args:
     images: float32[n, ...], of the training split.
     epsilon: added to the variance.
@@ -45,8 +49,8 @@ def whiten(images: np.ndarray, epsilon: specs.NotNegative = 0.01) -> Map:
   shape = images.shape[1:]
   flat = images.reshape(len(images), -1)
   mean, zca = (x.astype(np.float32) for x in convolution.zca(flat, epsilon))
-  return lambda rows: (
-    ((rows.reshape(len(rows), -1) - mean) @ zca).reshape(-1, *shape)
+  return lambda rows: ((rows.reshape(len(rows), -1) - mean) @ zca).reshape(
+    -1, *shape
   )
 
 

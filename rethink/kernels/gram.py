@@ -99,9 +99,7 @@ class PointGram:
         tile = self._tile(i, j, "float64", 0.0)
         total[i] = tiles.add_product(total[i], tile, parts[j])
         if i != j:
-          total[j] = tiles.add_product(
-            total[j], tile, parts[i], transpose=True
-          )
+          total[j] = tiles.add_product(total[j], tile, parts[i], transpose=True)
       return self.layout.join(total)
 
   def _lower(self) -> Iterator[tuple[int, int]]:
@@ -121,7 +119,9 @@ class PointGram:
   def columns(self, index: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
       chosen = jax.device_put(self.points[index])
-      return self.layout.join([self._cross(rows, chosen) for rows in self._rows])
+      return self.layout.join(
+        [self._cross(rows, chosen) for rows in self._rows]
+      )
 
   def _cross(self, left, right):
     return _cross(self._static, self._numbers, left, right)
@@ -175,7 +175,9 @@ def _tile(
   inner = jnp.where(same, squares, inner)
   values = kernel.values(inner, squares, other)
   values = jnp.where((rows < n) & (columns < n), values, 0)
-  return values + jnp.where(same, jnp.where(rows < n, shift, 1), 0).astype(dtype)
+  return values + jnp.where(same, jnp.where(rows < n, shift, 1), 0).astype(
+    dtype
+  )
 
 
 @functools.partial(jax.jit, static_argnames="static")
@@ -189,4 +191,3 @@ def _products(left, right):
   inner = jnp.matmul(left, right.T, precision=tiles.PRECISION)
   squares = jnp.sum(left * left, 1, keepdims=True)
   return inner, squares, jnp.sum(right * right, 1, keepdims=True).T
-

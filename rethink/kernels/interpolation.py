@@ -57,7 +57,9 @@ def prepare(
         raise errors.ConfigError(f"features: {text} must be the last step")
       return Prepared(tuple(splits), result)
     splits = [result(images) for images in splits]
-  return Prepared(tuple(images.reshape(len(images), -1) for images in splits), None)
+  return Prepared(
+    tuple(images.reshape(len(images), -1) for images in splits), None
+  )
 
 
 def interpolate(
@@ -101,7 +103,7 @@ def interpolate(
   linear = call.name == "linear"
   size = splits[0][0].size
   if filters is not None:
-    size = filters.count * convolution.FEATURES_PER_FILTER
+    size = filters.num_features
     if not linear or size < len(targets):
       splits, filters = tuple(convolution.features(filters, *splits)), None
   chosen = {"features": size}
@@ -115,8 +117,8 @@ def interpolate(
       "residual": found.residual,
       "rank": found.rank,
     }
-    outputs = [split @ found.weights for split in splits]
-    return Fitted(*outputs, report)
+    fitted, outputs = (split @ found.weights for split in splits)
+    return Fitted(fitted, outputs, report)
   if filters is not None:
     matrix = convolution.ConvolutionGram(filters, splits[0], tile)
   else:

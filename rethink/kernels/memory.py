@@ -1,18 +1,13 @@
 """What a computation will take, against what there is, before it is taken."""
 
-import os
 import pathlib
+import resource
 from collections.abc import Callable
 
 import jax
 import psutil
 
 from rethink import errors
-
-try:
-  import resource  # Unix only
-except ImportError:
-  resource = None
 
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 
@@ -27,10 +22,9 @@ def available_bytes() -> int:
   if jax.default_backend() != "cpu" and stats:
     return stats["bytes_limit"] - stats["bytes_in_use"]
   limits = [psutil.virtual_memory().available]
-  if resource is not None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-      limits.append(soft - psutil.Process(os.getpid()).memory_info().vms)
+  soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+  if soft != resource.RLIM_INFINITY:
+    limits.append(soft - psutil.Process().memory_info().vms)
   try:
     allowed = (_CGROUP / "memory.max").read_text().strip()
     if allowed != "max":

@@ -7,7 +7,7 @@ numbers do not fit into memory.
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,8 @@ import scipy.sparse.linalg
 from rethink import errors, specs
 from rethink.kernels import gram, memory, tiles
 
-# Relative to the mean of the diagonal; tried in turn while the factor breaks down.
+_sparse: Any = scipy.sparse.linalg  # its stubs know fewer arguments
+# Of the mean of the diagonal; tried in turn while the factor breaks down.
 _SHIFTS = {
   "float32": (1e-6, 1e-5, 1e-4, 1e-3),
   "float64": (1e-14, 1e-12, 1e-10, 1e-8),
@@ -113,7 +114,9 @@ def cholesky_bytes(n: int, tile: int, itemsize: int) -> int:
 
 
 def nystrom(
-  matrix: gram.Gram, ridge: float, rank: Annotated[int, specs.Range(1, 1e9)] = 1000
+  matrix: gram.Gram,
+  ridge: float,
+  rank: Annotated[int, specs.Range(1, 1e9)] = 1000,
 ) -> Preconditioner:
   """The inverse on the span of `rank` columns of K, a constant elsewhere.
 
@@ -163,11 +166,11 @@ def _largest(multiply: Callable[[np.ndarray], np.ndarray], n: int) -> float:
   """The largest eigenvalue of a positive definite operator, to some percent."""
   if n < 3:  # ARPACK needs room for a subspace
     return float(np.linalg.eigvalsh(multiply(np.eye(n)))[-1])
-  operator = scipy.sparse.linalg.LinearOperator(
+  operator = _sparse.LinearOperator(
     (n, n), matvec=lambda x: multiply(x.reshape(-1, 1))[:, 0], dtype=np.float64
   )
   start = np.random.default_rng(0).normal(size=n)
-  values = scipy.sparse.linalg.eigsh(
+  values = _sparse.eigsh(
     operator, k=1, tol=0.01, v0=start, return_eigenvectors=False
   )
   return float(values[-1])

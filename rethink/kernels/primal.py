@@ -34,8 +34,8 @@ def least_squares(
   """Minimizes |F w - Y|^2 + ridge |w|^2, by QR of blocks of rows in float64.
 
   F^T F, whose condition number is the square of F's, is never formed: the rows
-  are folded into one triangle [R; Q^T Y] as they come, so that memory is that of
-  a few d x d matrices besides F.
+  are folded into one triangle [R; Q^T Y] as they come, so that memory is that
+  of a few d x d matrices besides F.
 
   Args:
     features: float32[n, d], F.
@@ -47,7 +47,9 @@ def least_squares(
   """
   (n, d), classes = features.shape, targets.shape[1]
   width = d + classes
-  memory.check(lambda _: 6 * 8 * width**2, n, f"least squares in {d:,} features")
+  memory.check(
+    lambda _: 6 * 8 * width**2, n, f"least squares in {d:,} features"
+  )
   triangle = np.zeros((width, width))
   np.fill_diagonal(triangle[:d, :d], np.sqrt(ridge))
   rows = max(width, 1024)
@@ -56,9 +58,7 @@ def least_squares(
       [features[start : start + rows], targets[start : start + rows]]
     )
     stacked = np.vstack([triangle, block.astype(np.float64)])
-    triangle = scipy.linalg.qr(
-      stacked, mode="r", overwrite_a=True, check_finite=False
-    )[0][:width]
+    triangle = np.linalg.qr(stacked, mode="r")[:width]
   # Complete orthogonal factorization: of least norm where the rank is not full.
   negligible = np.finfo(np.float64).eps * max(n, d)
   weights, _, rank, _ = scipy.linalg.lstsq(

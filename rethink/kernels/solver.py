@@ -1,7 +1,7 @@
 """Solves (K + ridge I) alpha = Y: interpolation, or kernel ridge regression.
 
-Eq. (3) of the paper: without a ridge, sum_i alpha_i k(x_i, .) is the function of
-least norm that fits every target.
+Eq. (3) of the paper: without a ridge, sum_i alpha_i k(x_i, .) is the function
+of least norm that fits every target.
 """
 
 import time
@@ -218,8 +218,8 @@ def _not_solved(residual, tolerance, history, inverse, repeated, ridge) -> str:
     facts.append(f"condition number about {inverse.condition:.1e}")
   if inverse.shift:
     facts.append(
-      f"not positive definite in the factor's precision until {inverse.shift:.1e}"
-      " was added"
+      "not positive definite in the factor's precision until"
+      f" {inverse.shift:.1e} was added"
     )
   if repeated:
     facts.append(f"{repeated:,} duplicate points")

@@ -2,8 +2,8 @@
 
 Half the memory of the full matrix, and no array is longer than a tile: neither
 the 32-bit sizes of LAPACK and cuSOLVER nor a copy of the whole matrix can
-matter. All work but that on the diagonal tiles is matrix products. The same code
-runs on CPU and GPU.
+matter. All work but that on the diagonal tiles is matrix products, in the same
+code on CPU and GPU.
 """
 
 import functools
