@@ -27,8 +27,8 @@ class Filters:
   is divided by sqrt(variance + 10 / 255^2) and ZCA-whitened, w = W (x - m). A
   filter is such a patch of a training image at a random position, scaled to
   length 1. Its response a goes through max(0, a - alpha) and
-  max(0, -a - alpha), each averaged over the quadrants of the image (which share their border where
-  the responses are odd in number): eight features a filter.
+  max(0, -a - alpha), each averaged over the quadrants of the image (which share
+  their border where the responses are odd in number): eight features a filter.
 
   Attributes:
     count: filters.
@@ -108,8 +108,10 @@ class ConvolutionGram:
     """
     self.layout = tiles.layout(len(images), tile)
     self.points, self._filters = images, filters
-    block = len(images) * min(_BLOCK, filters.count) * _PER_FILTER
-    self.held_bytes = images.nbytes + 3 * 4 * block
+
+  def bytes(self, n: int) -> int:
+    block = min(_BLOCK, self._filters.count) * _PER_FILTER
+    return 4 * n * (self.points[0].size + 3 * block)
 
   def _passes(self, *others: np.ndarray) -> Iterator[list[np.ndarray]]:
     """For each block, its features of the training images and of others."""

@@ -26,12 +26,14 @@ class Gram(Protocol):
   Attributes:
     layout: how its rows are cut.
     points: [n, ...], equal rows of which are equal rows of K.
-    held_bytes: the memory that it holds besides its tiles.
   """
 
   layout: tiles.Layout
   points: np.ndarray
-  held_bytes: int
+
+  def bytes(self, n: int) -> int:
+    """Memory that it takes with n points, besides what `fill` returns."""
+    ...
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
     """K + shift I in a precision, the lower triangle."""
@@ -53,28 +55,53 @@ class Gram(Protocol):
 class PointGram:
   """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`."""
 
-  def __init__(self, kernel: specs.Call, points: np.ndarray, tile: int = 0):
+  def __init__(
+    self,
+    kernel: specs.Call,
+    points: np.ndarray,
+    tile: int = 0,
+    hold: bool = False,
+  ):
     """Moves the points to the device.
 
     Args:
       kernel: of `functions`, its bandwidth above 0 (`with_bandwidth`).
       points: float32[n, d].
       tile: rows of a tile, see `tiles.layout`.
+      hold: keep the float64 tiles, which products then need not evaluate again:
+        twice the memory of a float32 factor, and the same numbers.
     """
     self.layout = tiles.layout(len(points), tile)
     self.points = np.ascontiguousarray(points, np.float32)
-    self.held_bytes = 2 * self.points.nbytes
+    self._hold: dict[tuple[int, int], jax.Array] | None = {} if hold else None
     self._static, self._numbers = kernel.static, kernel.numbers
     self._rows = self.layout.split(self.points)
     # Distances do not change, and lose fewer digits, around the mean.
     self._center = jax.device_put(self.points.mean(0, dtype=np.float64))
 
+  def bytes(self, n: int) -> int:
+    held = 2 * 4 * n * self.points.shape[1]
+    if self._hold is not None:
+      held += tiles.layout(n, self.layout.size).lower_bytes(8)
+    return held
+
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
     with jax.enable_x64(True):
-      return [
-        [self._tile(i, j, dtype, shift) for j in range(i + 1)]
-        for i in range(self.layout.count)
-      ]
+      lower = [[] for _ in range(self.layout.count)]
+      for i, j in self._lower():
+        if self._hold is None:
+          lower[i].append(self._tile(i, j, dtype, shift))
+        else:
+          shifted = shift if i == j else 0.0
+          lower[i].append(_shifted(self._exact(i, j), shifted, dtype=dtype))
+      return lower
+
+  def _exact(self, i, j):
+    if self._hold is None:
+      return self._tile(i, j, "float64", 0.0)
+    if (i, j) not in self._hold:
+      self._hold[i, j] = self._tile(i, j, "float64", 0.0)
+    return self._hold[i, j]
 
   def _tile(self, i, j, dtype, shift):
     size = self.layout.size
@@ -96,7 +123,7 @@ class PointGram:
       parts = self.layout.split(x)
       total = [jnp.zeros_like(part) for part in parts]
       for i, j in self._lower():
-        tile = self._tile(i, j, "float64", 0.0)
+        tile = self._exact(i, j)
         total[i] = tiles.add_product(total[i], tile, parts[j])
         if i != j:
           total[j] = tiles.add_product(total[j], tile, parts[i], transpose=True)
@@ -178,6 +205,11 @@ def _tile(
   return values + jnp.where(same, jnp.where(rows < n, shift, 1), 0).astype(
     dtype
   )
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _shifted(tile, shift, *, dtype):
+  return (tile + shift * jnp.eye(len(tile), dtype=tile.dtype)).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnames="static")

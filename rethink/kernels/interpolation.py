@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rethink import errors, specs
-from rethink.kernels import convolution, features, gram, primal, solver
+from rethink.kernels import (
+  convolution,
+  features,
+  gram,
+  memory,
+  primal,
+  solver,
+  tiles,
+)
+
+_HOLD = 0.25  # of the memory that is there may hold exact tiles, for speed
 
 
 class Prepared(NamedTuple):
@@ -123,7 +133,9 @@ def interpolate(
     matrix = convolution.ConvolutionGram(filters, splits[0], tile)
   else:
     call = gram.with_bandwidth(call, splits[0])
-    matrix = gram.PointGram(call, splits[0], tile)
+    exact = tiles.layout(len(targets), tile).lower_bytes(8)
+    hold = exact <= _HOLD * memory.available_bytes()
+    matrix = gram.PointGram(call, splits[0], tile, hold)
   solution = solver.solve(
     matrix,
     targets,

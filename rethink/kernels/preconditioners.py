@@ -62,9 +62,9 @@ def cholesky(
   """
   layout = matrix.layout
 
-  def need(points: int) -> int:
-    held = matrix.held_bytes * points // layout.n
-    return held + cholesky_bytes(points, layout.size, np.dtype(dtype).itemsize)
+  def need(n: int) -> int:
+    itemsize = np.dtype(dtype).itemsize
+    return matrix.bytes(n) + cholesky_bytes(n, layout.size, itemsize)
 
   memory.check(need, layout.n, f"cholesky({dtype!r})")
   seconds = {"gram": 0.0, "factor": 0.0}
@@ -109,8 +109,7 @@ def cholesky(
 
 def cholesky_bytes(n: int, tile: int, itemsize: int) -> int:
   """Memory of `cholesky`: the tiles, and float64 tiles of the residual."""
-  count = tiles.layout(n, tile).count
-  return count * (count + 1) // 2 * tile**2 * itemsize + 6 * tile**2 * 8
+  return tiles.layout(n, tile).lower_bytes(itemsize) + 6 * tile**2 * 8
 
 
 def nystrom(
@@ -135,8 +134,7 @@ def nystrom(
   rank = min(rank, n)
 
   def need(points: int) -> int:
-    held = matrix.held_bytes * points // n
-    return 3 * points * rank * 8 + 4 * rank**2 * 8 + held
+    return matrix.bytes(points) + 8 * (3 * points * rank + 4 * rank**2)
 
   memory.check(need, n, f"nystrom(rank={rank})")
   began = time.monotonic()

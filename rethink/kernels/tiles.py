@@ -31,6 +31,10 @@ class Layout(NamedTuple):
   count: int
   size: int
 
+  def lower_bytes(self, itemsize: int) -> int:
+    """Memory of the tiles of a lower triangle."""
+    return self.count * (self.count + 1) // 2 * self.size**2 * itemsize
+
   def split(self, rows: np.ndarray) -> list[jax.Array]:
     """[n, ...] -> count arrays [size, ...] on the device."""
     parts = []
