@@ -7,7 +7,6 @@ matrix stored in float32 is itself off by 1e-5 an entry.
 
 import functools
 import math
-from collections.abc import Iterator
 from typing import Protocol
 
 import jax
@@ -87,14 +86,15 @@ class PointGram:
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
     with jax.enable_x64(True):
-      lower = [[] for _ in range(self.layout.count)]
-      for i, j in self._lower():
-        if self._hold is None:
-          lower[i].append(self._tile(i, j, dtype, shift))
-        else:
-          shifted = shift if i == j else 0.0
-          lower[i].append(_shifted(self._exact(i, j), shifted, dtype=dtype))
-      return lower
+      return [
+        [self._filled(i, j, dtype, shift) for j in range(i + 1)]
+        for i in range(self.layout.count)
+      ]
+
+  def _filled(self, i, j, dtype, shift):
+    if self._hold is None:
+      return self._tile(i, j, dtype, shift)
+    return _shifted(self._exact(i, j), shift if i == j else 0.0, dtype=dtype)
 
   def _exact(self, i, j):
     if self._hold is None:
@@ -120,17 +120,7 @@ class PointGram:
 
   def product(self, x: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
-      parts = self.layout.split(x)
-      total = [jnp.zeros_like(part) for part in parts]
-      for i, j in self._lower():
-        tile = self._exact(i, j)
-        total[i] = tiles.add_product(total[i], tile, parts[j])
-        if i != j:
-          total[j] = tiles.add_product(total[j], tile, parts[i], transpose=True)
-      return self.layout.join(total)
-
-  def _lower(self) -> Iterator[tuple[int, int]]:
-    return ((i, j) for i in range(self.layout.count) for j in range(i + 1))
+      return self.layout.join(tiles.multiply(self._exact, self.layout.split(x)))
 
   def predict(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):

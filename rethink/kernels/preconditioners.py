@@ -5,6 +5,7 @@ gradients refine it to full precision; `nystrom` is what there is where n^2
 numbers do not fit into memory.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
@@ -68,13 +69,25 @@ def cholesky(
 
   memory.check(need, layout.n, f"cholesky({dtype!r})")
   seconds = {"gram": 0.0, "factor": 0.0}
-  shift = 0.0
+  shift = largest = scale = 0.0
   for relative in (*_SHIFTS[dtype], None):
     began = time.monotonic()
     lower = jax.block_until_ready(matrix.fill(dtype, ridge + shift))
-    scale = sum(float(np.trace(row[-1])) for row in lower)
     filled = time.monotonic()
     seconds["gram"] += filled - began
+    if not shift:
+      scale = sum(float(np.trace(row[-1])) for row in lower)
+      largest = _largest(
+        functools.partial(
+          _on_parts,
+          layout,
+          dtype,
+          functools.partial(tiles.multiply, lambda i, j: lower[i][j]),
+        ),
+        layout.n,
+      )
+      seconds["condition"] = time.monotonic() - filled
+    filled = time.monotonic()
     try:
       with jax.enable_x64(True):
         tiles.factor(lower)
@@ -92,19 +105,19 @@ def cholesky(
       seconds["factor"] += time.monotonic() - filled
 
   def apply(x: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-      parts = layout.split(x.astype(dtype))
-      return layout.join(tiles.solve(lower, parts)).astype(np.float64)
-
-  def multiply(x: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-      parts = layout.split(x.astype(dtype))
-      return layout.join(tiles.multiply(lower, parts)).astype(np.float64)
+    return _on_parts(layout, dtype, lambda b: tiles.solve(lower, b), x)
 
   began = time.monotonic()
-  condition = _largest(multiply, layout.n) * _largest(apply, layout.n)
-  seconds["condition"] = time.monotonic() - began
+  condition = largest * _largest(apply, layout.n)
+  seconds["condition"] += time.monotonic() - began
   return Preconditioner(apply, shift, condition, need(layout.n), seconds)
+
+
+def _on_parts(layout, dtype, function, x):
+  """Applies a function of cut columns in a precision; float64 in and out."""
+  with jax.enable_x64(True):
+    parts = function(layout.split(x.astype(dtype)))
+    return layout.join(parts).astype(np.float64)
 
 
 def cholesky_bytes(n: int, tile: int, itemsize: int) -> int:

@@ -8,6 +8,7 @@ code on CPU and GPU.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,8 @@ import numpy as np
 # Products of float32 must not be rounded to TF32 or bfloat16 (the default on
 # GPUs and TPUs): the matrix would lose positive definiteness.
 PRECISION = jax.lax.Precision.HIGHEST
+
+_LEAF = 256  # rows that go to LAPACK at once
 
 Tiles = list[list[jax.Array]]  # Tiles[i][j], j <= i: [size, size]
 
@@ -79,46 +82,55 @@ class FactorizationError(Exception):
 def factor(tiles: Tiles) -> None:
   """Replaces a positive definite matrix by its Cholesky factor L, in place.
 
+  On the diagonal stand the inverses of L's tiles: what is left to do, here and
+  in `solve`, is then products.
+
   Raises:
     FactorizationError: if it breaks down; the tiles are spoilt then.
   """
   for k in range(len(tiles)):
-    tiles[k][k] = pivot = _cholesky(tiles[k][k])
-    if not np.isfinite(np.asarray(jnp.trace(pivot))):
+    tiles[k][k] = pivot = _inverse_of_factor(tiles[k][k])
+    if not np.isfinite(np.trace(pivot)):
       raise FactorizationError(k * len(pivot))
     for i in range(k + 1, len(tiles)):
-      tiles[i][k] = _divide(pivot, tiles[i][k])
+      tiles[i][k] = _divide(tiles[i][k], pivot)
     for i in range(k + 1, len(tiles)):
       for j in range(k + 1, i + 1):
         tiles[i][j] = subtract_product(tiles[i][j], tiles[i][k], tiles[j][k])
 
 
 def solve(tiles: Tiles, parts: list[jax.Array]) -> list[jax.Array]:
-  """(L L^T)^-1 b for a right-hand side cut like the rows of L."""
+  """(L L^T)^-1 b, of the tiles that `factor` leaves; b is cut like the rows."""
   parts = [-part for part in parts]
   for i, row in enumerate(tiles):
     for j in range(i):
       parts[i] = add_product(parts[i], row[j], parts[j])
-    parts[i] = _triangular(row[i], -parts[i])
+    parts[i] = -row[i] @ parts[i]
   for i in reversed(range(len(tiles))):
     total = -parts[i]
     for j in range(i + 1, len(tiles)):
       total = add_product(total, tiles[j][i], parts[j], transpose=True)
-    parts[i] = _triangular(tiles[i][i], -total, transpose=True)
+    parts[i] = -tiles[i][i].T @ total
   return parts
 
 
-def multiply(tiles: Tiles, parts: list[jax.Array]) -> list[jax.Array]:
-  """L L^T b for a right-hand side cut like the rows of L."""
-  half = [jnp.zeros_like(part) for part in parts]
-  whole = [jnp.zeros_like(part) for part in parts]
-  for i, row in enumerate(tiles):
-    for j, tile in enumerate(row):
-      half[j] = add_product(half[j], tile, parts[i], transpose=True)
-  for i, row in enumerate(tiles):
-    for j, tile in enumerate(row):
-      whole[i] = add_product(whole[i], tile, half[j])
-  return whole
+def multiply(
+  tile: Callable[[int, int], jax.Array], parts: list[jax.Array]
+) -> list[jax.Array]:
+  """A x of a symmetric matrix; each tile of the lower triangle is used once.
+
+  Args:
+    tile: (i, j <= i) -> the tile, which need not exist before.
+    parts: x, cut like the rows of A.
+  """
+  total = [jnp.zeros_like(part) for part in parts]
+  for i in range(len(parts)):
+    for j in range(i + 1):
+      a = tile(i, j)
+      total[i] = add_product(total[i], a, parts[j])
+      if i != j:
+        total[j] = add_product(total[j], a, parts[i], transpose=True)
+  return total
 
 
 @functools.partial(jax.jit, donate_argnums=0, static_argnames="transpose")
@@ -137,19 +149,32 @@ def subtract_product(c: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _cholesky(tile):
-  return jax.lax.linalg.cholesky(tile, symmetrize_input=False)
+def _divide(tile, pivot):
+  return jnp.matmul(tile, pivot.T, precision=PRECISION)
 
 
-@functools.partial(jax.jit, donate_argnums=1)
-def _divide(pivot, tile):
-  return jax.lax.linalg.triangular_solve(
-    pivot, tile, left_side=False, lower=True, transpose_a=True
-  )
+@functools.partial(jax.jit, donate_argnums=0)
+def _inverse_of_factor(tile):
+  return _factored(tile)[1]
 
 
-@functools.partial(jax.jit, static_argnames="transpose")
-def _triangular(tile, part, transpose=False):
-  return jax.lax.linalg.triangular_solve(
-    tile, part, left_side=True, lower=True, transpose_a=transpose
+def _factored(a):
+  """(L, L^-1) by halves: LAPACK's threads are slow on a tile, products not."""
+  n, half = len(a), len(a) // 2
+  if n <= _LEAF:
+    factor = jax.lax.linalg.cholesky(a, symmetrize_input=False)
+    identity = jnp.eye(n, dtype=a.dtype)
+    return factor, jax.lax.linalg.triangular_solve(
+      factor, identity, left_side=True, lower=True
+    )
+  product = functools.partial(jnp.matmul, precision=PRECISION)
+  left, left_inverse = _factored(a[:half, :half])
+  below = product(a[half:, :half], left_inverse.T)
+  rest = a[half:, half:] - product(below, below.T)
+  right, right_inverse = _factored(rest)
+  corner = -product(right_inverse, product(below, left_inverse))
+  zeros = jnp.zeros((half, n - half), a.dtype)
+  return (
+    jnp.block([[left, zeros], [below, right]]),
+    jnp.block([[left_inverse, zeros], [corner, right_inverse]]),
   )
