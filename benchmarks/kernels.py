@@ -6,8 +6,8 @@ Each side runs in a process of its own, in turns, solves twice (the first time
 compiles our programs), and reports seconds, its peak of resident memory, how
 much of that came after imports and data, and the residual of its solution,
 measured alike in float64. On a CPU the peer is scikit-learn's KernelRidge in
-float64; on a GPU (--sides=ours,torch) PyTorch's Cholesky in float64, where it is
-installed.
+float64; on a GPU (--sides=ours,torch) PyTorch's Cholesky in float64, where it
+is installed.
 """
 
 import argparse
@@ -89,17 +89,19 @@ def measure(side, args):
   points, targets = load(args.dataset, args.data_dir, args.n)
   SIDES[side](points[:64], targets[:64])  # imports
   before = psutil.Process().memory_info().rss
-  seconds = []
+  seconds, cpu_seconds = [], 0.0
   for _ in range(2):
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     coefficients, facts = SIDES[side](points, targets)
     seconds.append(time.perf_counter() - began)
+    cpu_seconds = time.process_time() - cpu
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
   return {
     "side": side,
     "n": args.n,
     "first_seconds": seconds[0],
     "seconds": seconds[1],
+    "cpu_seconds": cpu_seconds,
     "peak_gb": peak / 1e9,
     "solve_gb": (peak - before) / 1e9,
     "residual": residual(points, targets, coefficients),
@@ -130,14 +132,14 @@ def main():
     mine = [row for row in rows if row["side"] == side]
     middle = {
       key: statistics.median(row[key] for row in mine)
-      for key in ("first_seconds", "seconds", "peak_gb", "solve_gb", "residual")
+      for key, value in mine[0].items()
+      if isinstance(value, float)
     }
     print(
-      "{side}: {seconds:.2f} s ({first_seconds:.2f} s the first time), peak"
-      " {peak_gb:.2f} GB, of which {solve_gb:.2f} GB to solve, residual"
-      " {residual:.1e} (medians of {n})".format(
-        side=side, n=len(mine), **middle
-      )
+      "{side}: {seconds:.2f} s ({cpu_seconds:.2f} s of all cores;"
+      " {first_seconds:.2f} s the first time), peak {peak_gb:.2f} GB, of which"
+      " {solve_gb:.2f} GB to solve, residual {residual:.1e}; medians of"
+      " {count}".format(side=side, count=len(mine), **middle)
     )
 
 

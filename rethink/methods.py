@@ -1,8 +1,19 @@
 """What a run may be: `config.method` names one of `_METHODS`."""
 
+from typing import Any
+
 import jax
 
-from rethink import checkpoints, errors, locks, loop, runs, settings, signals
+from rethink import (
+  checkpoints,
+  errors,
+  interpolate,
+  locks,
+  loop,
+  runs,
+  settings,
+  signals,
+)
 
 
 def train(
@@ -15,7 +26,25 @@ def train(
   loop.Trainer(run_settings, run, data_dir, stop).train()
 
 
-_METHODS = {"train": train}
+# How a config is read, and what is done with it.
+_METHODS = {
+  "train": (settings.resolve, train),
+  "interpolate": (interpolate.resolve, interpolate.run),
+}
+
+
+def resolve(config) -> Any:
+  """Checks a config and looks its components up; the method's own Settings.
+
+  Raises:
+    ConfigError: naming the field and what to do.
+  """
+  if config.method not in _METHODS:
+    raise errors.ConfigError(
+      f"config.method: there is no {config.method!r}; there are:"
+      f" {', '.join(_METHODS)}"
+    )
+  return _METHODS[config.method][0](config)
 
 
 def execute(
@@ -39,14 +68,9 @@ def execute(
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
   """
-  if config.method not in _METHODS:
-    raise errors.ConfigError(
-      f"config.method: there is no {config.method!r}; there are:"
-      f" {', '.join(_METHODS)}"
-    )
+  run_settings = resolve(config)
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
-  run_settings = settings.resolve(config)
   with locks.hold(workdir) as lock:
     run = runs.Run(
       workdir,
@@ -63,7 +87,7 @@ def execute(
     try:
       if restart:
         checkpoints.restart(workdir)
-      _METHODS[config.method](run_settings, run, data_dir, stop)
+      _METHODS[config.method][1](run_settings, run, data_dir, stop)
     except locks.LostError:
       raise  # the directory is another process's now
     except errors.PreemptedError as error:

@@ -18,7 +18,7 @@ LAYERS = (
   "pipeline checkpoints",
   "evaluate recipes summary",
   "train",
-  "loop",
+  "loop interpolate",
   "methods",
   "entry",
   "main sweep prepare",

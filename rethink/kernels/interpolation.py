@@ -121,6 +121,7 @@ def interpolate(
     found = primal.least_squares(splits[0], targets, ridge)
     report = {
       **chosen,
+      "parameters": found.weights.size,
       "kernel": str(call),
       "norms": found.norms.tolist(),
       "norm": float(np.linalg.norm(found.norms)),
@@ -144,6 +145,11 @@ def interpolate(
     tolerance=tolerance,
     max_rounds=max_rounds,
   )
-  report = {**chosen, "kernel": str(call), **solution.report()}
+  report = {
+    **chosen,
+    "parameters": solution.coefficients.size,
+    "kernel": str(call),
+    **solution.report(),
+  }
   outputs = matrix.predict(splits[1], solution.coefficients)
   return Fitted(solution.fitted, outputs, report)

@@ -4,13 +4,13 @@ Section 5 of the paper: the norm of the min-norm solution does not predict
 generalization; other functions that fit as well have larger norms.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-from rethink import specs
+from rethink import errors, specs
 from rethink.kernels import gram, solver
 
 
@@ -105,6 +105,44 @@ def by_labels(
       "residual": solution.residual,
     }
   return rows
+
+
+def held_out_errors(
+  kernels: Sequence[specs.Call],
+  points: np.ndarray,
+  labels: np.ndarray,
+  num_classes: int,
+  every: int = 5,
+  **how: Any,
+) -> list[float]:
+  """The error of each kernel on training points that it did not learn.
+
+  What a bandwidth may be chosen by; test points may not.
+
+  Args:
+    kernels: of `functions`, with their bandwidths.
+    points: float32[n, d], of the training split.
+    labels: int[n].
+    num_classes: columns of the targets.
+    every: each so many-th point is held out.
+    **how: to `solver.solve`.
+
+  Returns:
+    An error for each kernel; inf where its equations could not be solved.
+  """
+  held = np.arange(len(points)) % every == 0
+  targets = np.eye(num_classes)[labels[~held]]
+  found = []
+  for kernel in kernels:
+    matrix = gram.PointGram(kernel, points[~held])
+    try:
+      solution = solver.solve(matrix, targets, **how)
+    except errors.ConfigError:
+      found.append(float("inf"))
+      continue
+    outputs = matrix.predict(points[held], solution.coefficients)
+    found.append(error(outputs, labels[held]))
+  return found
 
 
 def error(outputs: np.ndarray, labels: np.ndarray) -> float:

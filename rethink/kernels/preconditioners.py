@@ -78,12 +78,7 @@ def cholesky(
     if not shift:
       scale = sum(float(np.trace(row[-1])) for row in lower)
       largest = _largest(
-        functools.partial(
-          _on_parts,
-          layout,
-          dtype,
-          functools.partial(tiles.multiply, lambda i, j: lower[i][j]),
-        ),
+        functools.partial(_on_parts, layout, dtype, _multiplier(lower)),
         layout.n,
       )
       seconds["condition"] = time.monotonic() - filled
@@ -111,6 +106,10 @@ def cholesky(
   condition = largest * _largest(apply, layout.n)
   seconds["condition"] += time.monotonic() - began
   return Preconditioner(apply, shift, condition, need(layout.n), seconds)
+
+
+def _multiplier(lower: tiles.Tiles):
+  return functools.partial(tiles.multiply, lambda i, j: lower[i][j])
 
 
 def _on_parts(layout, dtype, function, x):
