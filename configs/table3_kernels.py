@@ -23,8 +23,10 @@ MODELS = {
   "gabor": dict(features=("gabor()",), kernel="gaussian(bandwidth=0.0)"),
 }
 CIFAR = {"cifar10": dict(dataset="cifar10", image_size=32)}
+# Of 4, 6, 8, 12, 18 and the median the best on 800 held-out of 4,000 training
+# images (measures.held_out_errors); test images had no part in it.
 CIFAR_MODELS = {
-  "gaussian": dict(kernel="gaussian(bandwidth=0.0)"),
+  "gaussian": dict(kernel="gaussian(bandwidth=6.0)"),
   "laplacian": dict(kernel="laplacian(bandwidth=0.0)"),
   **{
     f"random_convolution_{filters}": dict(

@@ -5,12 +5,12 @@ gradients refine it to full precision; `nystrom` is what there is where n^2
 numbers do not fit into memory.
 """
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
@@ -70,17 +70,26 @@ def cholesky(
   memory.check(need, layout.n, f"cholesky({dtype!r})")
   seconds = {"gram": 0.0, "factor": 0.0}
   shift = largest = scale = 0.0
+  lower: tiles.Tiles = []
+
+  def multiply(x: np.ndarray) -> np.ndarray:
+    return _on_parts(
+      layout, dtype, lambda b: tiles.multiply(lambda i, j: lower[i][j], b), x
+    )
+
+  def apply(x: np.ndarray) -> np.ndarray:
+    return _on_parts(layout, dtype, lambda b: tiles.solve(lower, b), x)
+
   for relative in (*_SHIFTS[dtype], None):
     began = time.monotonic()
-    lower = jax.block_until_ready(matrix.fill(dtype, ridge + shift))
+    lower.clear()  # what broke down leaves before its successor is made
+    lower.extend(jax.block_until_ready(matrix.fill(dtype, ridge + shift)))
     filled = time.monotonic()
     seconds["gram"] += filled - began
     if not shift:
-      scale = sum(float(np.trace(row[-1])) for row in lower)
-      largest = _largest(
-        functools.partial(_on_parts, layout, dtype, _multiplier(lower)),
-        layout.n,
-      )
+      with jax.enable_x64(True):
+        scale = sum(float(jnp.trace(row[-1])) for row in lower)
+      largest = _largest(multiply, layout.n)
       seconds["condition"] = time.monotonic() - filled
     filled = time.monotonic()
     try:
@@ -99,17 +108,10 @@ def cholesky(
     finally:
       seconds["factor"] += time.monotonic() - filled
 
-  def apply(x: np.ndarray) -> np.ndarray:
-    return _on_parts(layout, dtype, lambda b: tiles.solve(lower, b), x)
-
   began = time.monotonic()
   condition = largest * _largest(apply, layout.n)
   seconds["condition"] += time.monotonic() - began
   return Preconditioner(apply, shift, condition, need(layout.n), seconds)
-
-
-def _multiplier(lower: tiles.Tiles):
-  return functools.partial(tiles.multiply, lambda i, j: lower[i][j])
 
 
 def _on_parts(layout, dtype, function, x):

@@ -90,7 +90,7 @@ def factor(tiles: Tiles) -> None:
   """
   for k in range(len(tiles)):
     tiles[k][k] = pivot = _inverse_of_factor(tiles[k][k])
-    if not np.isfinite(np.trace(pivot)):
+    if not math.isfinite(jnp.trace(pivot)):
       raise FactorizationError(k * len(pivot))
     for i in range(k + 1, len(tiles)):
       tiles[i][k] = _divide(tiles[i][k], pivot)
