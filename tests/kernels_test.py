@@ -97,7 +97,7 @@ def test_a_tile_is_factored_by_halves(monkeypatch):
   monkeypatch.setattr(tiles, "_LEAF", 8)
   a = np.random.default_rng(0).normal(size=(41, 50))
   with jax.enable_x64(True):
-    factor, inverse = tiles._factored(jax.device_put(a @ a.T))
+    factor, inverse = jax.jit(tiles._factored)(a @ a.T)
   expected = np.linalg.cholesky(a @ a.T)
   np.testing.assert_allclose(factor, expected, atol=1e-10)
   np.testing.assert_allclose(inverse, np.linalg.inv(expected), atol=1e-10)

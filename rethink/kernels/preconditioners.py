@@ -183,6 +183,11 @@ def _largest(multiply: Callable[[np.ndarray], np.ndarray], n: int) -> float:
   )
   start = np.random.default_rng(0).normal(size=n)
   values = _sparse.eigsh(
-    operator, k=1, tol=0.01, v0=start, return_eigenvectors=False
+    operator,
+    k=1,
+    ncv=min(n, 8),
+    tol=0.03,
+    v0=start,
+    return_eigenvectors=False,
   )
   return float(values[-1])

@@ -105,12 +105,12 @@ def solve(tiles: Tiles, parts: list[jax.Array]) -> list[jax.Array]:
   for i, row in enumerate(tiles):
     for j in range(i):
       parts[i] = add_product(parts[i], row[j], parts[j])
-    parts[i] = -row[i] @ parts[i]
+    parts[i] = -_product(row[i], parts[i])
   for i in reversed(range(len(tiles))):
     total = -parts[i]
     for j in range(i + 1, len(tiles)):
       total = add_product(total, tiles[j][i], parts[j], transpose=True)
-    parts[i] = -tiles[i][i].T @ total
+    parts[i] = -_product(tiles[i][i], total, transpose=True)
   return parts
 
 
@@ -140,6 +140,10 @@ def add_product(
   """total + tile part, or total + tile^T part, in the memory of total."""
   tile = tile.T if transpose else tile
   return total + jnp.matmul(tile, part, precision=PRECISION)
+
+
+def _product(tile, part, transpose=False):
+  return add_product(jnp.zeros_like(part), tile, part, transpose)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
