@@ -42,11 +42,11 @@ def test_primal_checks_memory(monkeypatch):
 
 
 def test_predicted_bytes_of_a_factor():
-  # Half of 60,000^2 numbers and the diagonal tiles' other halves.
+  # Half of 60,000^2 numbers, the diagonal tiles' other halves, 32 tiles.
   single = preconditioners.cholesky_bytes(60_000, 1000, 4)
-  assert single == pytest.approx(7.2e9, rel=0.03)
+  assert single == pytest.approx(7.2e9 + 0.26e9, rel=0.03)
   double = preconditioners.cholesky_bytes(60_000, 1000, 8)
-  assert double == pytest.approx(14.4e9, rel=0.03)
+  assert double == pytest.approx(14.4e9 + 0.26e9, rel=0.03)
 
 
 def test_a_limit_on_the_address_space_counts():

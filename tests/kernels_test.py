@@ -60,6 +60,9 @@ def test_bandwidth_zero_is_the_median_distance():
   for name in ("gaussian", "laplacian"):
     kernel = gram.with_bandwidth(gram.parse(f"{name}()"), points)
     assert kernel.kwargs["bandwidth"] == pytest.approx(np.median(pairs))
+    assert gram.PointGram(gram.parse(f"{name}()"), points).kernel == kernel
+  with pytest.raises(errors.ConfigError, match="median distance of 5 points"):
+    gram.PointGram(gram.parse("gaussian()"), np.ones((5, 2), np.float32))
   given_one = gram.parse("gaussian(bandwidth=3.0)")
   assert gram.with_bandwidth(given_one, points) is given_one
   assert gram.with_bandwidth(gram.parse("linear()"), points).kwargs == {}

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rethink import specs
+from rethink import errors, specs
 from rethink.kernels import functions, tiles
 
 _MEDIAN_POINTS = 2000
@@ -52,7 +52,11 @@ class Gram(Protocol):
 
 
 class PointGram:
-  """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`."""
+  """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`.
+
+  Attributes:
+    kernel: with its bandwidth.
+  """
 
   def __init__(
     self,
@@ -64,7 +68,7 @@ class PointGram:
     """Moves the points to the device.
 
     Args:
-      kernel: of `functions`, its bandwidth above 0 (`with_bandwidth`).
+      kernel: of `functions`; see `with_bandwidth` for a bandwidth of 0.
       points: float32[n, d].
       tile: rows of a tile, see `tiles.layout`.
       hold: keep the float64 tiles, which products then need not evaluate again:
@@ -73,7 +77,8 @@ class PointGram:
     self.layout = tiles.layout(len(points), tile)
     self.points = np.ascontiguousarray(points, np.float32)
     self._hold: dict[tuple[int, int], jax.Array] | None = {} if hold else None
-    self._static, self._numbers = kernel.static, kernel.numbers
+    self.kernel = with_bandwidth(kernel, self.points)
+    self._static, self._numbers = self.kernel.static, self.kernel.numbers
     self._rows = self.layout.split(self.points)
     # Distances do not change, and lose fewer digits, around the mean.
     self._center = jax.device_put(self.points.mean(0, dtype=np.float64))
@@ -154,6 +159,9 @@ def with_bandwidth(kernel: specs.Call, points: np.ndarray) -> specs.Call:
 
   Returns:
     The kernel with all its numbers; it is unchanged if it has no bandwidth.
+
+  Raises:
+    ConfigError: if that distance is 0.
   """
   if kernel.numbers.get("bandwidth", 1.0) > 0:
     return kernel
@@ -161,7 +169,14 @@ def with_bandwidth(kernel: specs.Call, points: np.ndarray) -> specs.Call:
   squares = np.sum(some**2, 1)
   distances = squares[:, None] + squares - 2 * some @ some.T
   above = distances[np.triu_indices(len(some), 1)]
-  bandwidth = float(np.sqrt(np.maximum(np.median(above), 0)))
+  bandwidth = (
+    float(np.sqrt(np.maximum(np.median(above), 0))) if len(above) else 0
+  )
+  if not bandwidth:
+    raise errors.ConfigError(
+      f"{kernel}: the median distance of {len(points)} points is 0; give a"
+      " bandwidth"
+    )
   return kernel._replace(kwargs={**kernel.kwargs, "bandwidth": bandwidth})
 
 

@@ -133,10 +133,10 @@ def interpolate(
   if filters is not None:
     matrix = convolution.ConvolutionGram(filters, splits[0], tile)
   else:
-    call = gram.with_bandwidth(call, splits[0])
     exact = tiles.layout(len(targets), tile).lower_bytes(8)
     hold = exact <= _HOLD * memory.available_bytes()
     matrix = gram.PointGram(call, splits[0], tile, hold)
+    call = matrix.kernel
   solution = solver.solve(
     matrix,
     targets,

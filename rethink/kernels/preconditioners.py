@@ -19,6 +19,7 @@ from rethink import errors, specs
 from rethink.kernels import gram, memory, tiles
 
 _sparse: Any = scipy.sparse.linalg  # its stubs know fewer arguments
+_UNDER_WAY = 32  # computations that JAX's CPU client queues at most
 # Of the mean of the diagonal; tried in turn while the factor breaks down.
 _SHIFTS = {
   "float32": (1e-6, 1e-5, 1e-4, 1e-3),
@@ -122,8 +123,8 @@ def _on_parts(layout, dtype, function, x):
 
 
 def cholesky_bytes(n: int, tile: int, itemsize: int) -> int:
-  """Memory of `cholesky`: the tiles, and float64 tiles of the residual."""
-  return tiles.layout(n, tile).lower_bytes(itemsize) + 6 * tile**2 * 8
+  """Memory of `cholesky`: its tiles, and float64 ones that are under way."""
+  return tiles.layout(n, tile).lower_bytes(itemsize) + _UNDER_WAY * tile**2 * 8
 
 
 def nystrom(
