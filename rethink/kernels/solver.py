@@ -158,7 +158,7 @@ def conjugate_gradients(
   exact = np.inf
   while len(history) < max_rounds:
     z = precondition(residuals)
-    direction, old = z, residuals
+    direction = z
     while len(history) < max_rounds:
       moved = product(direction)
       slope = np.sum(direction * moved, 0)
