@@ -20,7 +20,7 @@ from rethink.kernels import gram, interpolation, linear, measures, solver
 TEST_POINTS = 2000
 SGD_POINTS = 300
 SNAPSHOTS = [0, 1, 10, 100, 400]  # epochs
-FILTER_POINTS = 1000
+FEW_POINTS = 1000
 FILTERS = (10, 30, 60, 90, 110, 120, 124, 130, 180, 250, 500, 1000)
 
 
@@ -92,6 +92,30 @@ def sgd(train):
   show("hessian", features=len(values), zeros=int(np.sum(values == 0)))
 
 
+def wavelets(train, test):
+  """Pixels against their Gabor transform: a larger norm, a smaller error."""
+  for steps, kernel in (
+    ((), "gaussian(bandwidth=5.0)"),
+    (("gabor()",), "gaussian()"),
+  ):
+    fitted = interpolation.interpolate(
+      train.image,
+      train.label,
+      test.image,
+      10,
+      kernel=kernel,
+      steps=steps,
+    )
+    show(
+      "wavelets",
+      steps=steps,
+      kernel=fitted.report["kernel"],
+      norm=fitted.report["norm"],
+      train_error=measures.error(fitted.train, train.label),
+      test_error=measures.error(fitted.test, test.true_label),
+    )
+
+
 def filters(train, test):
   """Least squares below, the min-norm interpolant above the peak."""
   for count in FILTERS:
@@ -136,7 +160,9 @@ def main():
   corruption(train, test, example.Context(0, found.info, 28))
   bad(train, others, test)
   sgd(train)
-  filters(some("train", FILTER_POINTS), test)
+  few = some("train", FEW_POINTS)
+  wavelets(few, test)
+  filters(few, test)
 
 
 if __name__ == "__main__":
