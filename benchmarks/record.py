@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink import console, provenance
+from rethink import console, files, provenance
 
 Sample = dict[str, Any]
 
@@ -48,7 +48,7 @@ class Record:
     """Appends a sample and writes the file."""
     self.samples.append(sample)
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(self._path, {**self._head, "samples": self.samples})
+    files.write_json(self._path, {**self._head, "samples": self.samples})
 
   def values(self, field: str, **key: Any) -> list[float]:
     """A field of all samples with these fields."""

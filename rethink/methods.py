@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 
@@ -10,6 +12,7 @@ from rethink import (
   checkpoints,
   construction,
   errors,
+  interpolation,
   locks,
   loop,
   runs,
@@ -51,7 +54,22 @@ def construct(
   building.build(depth, one_hot)
 
 
-_METHODS = {"train": train, "construct": construct}
+def interpolate(
+  run_settings: interpolation.Settings,
+  run: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+) -> None:
+  """A kernel or linear model that solves one linear system (section 5)."""
+  interpolation.run(run_settings, run, data_dir, stop)
+
+
+# How a config is read for a method, and what is done with it then.
+_METHODS: Mapping[str, tuple[Callable, Callable]] = {
+  "train": (settings.resolve, train),
+  "construct": (settings.resolve, construct),
+  "interpolate": (interpolation.resolve, interpolate),
+}
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
 # What status.json says of a run that ended with an error.
 _STATES = {
@@ -60,14 +78,15 @@ _STATES = {
 }
 
 
-def resolve(config) -> tuple[specs.Call, settings.Settings]:
-  """The method that a config names, and the config itself, understood.
+def resolve(config) -> tuple[specs.Call, Any]:
+  """The method that a config names, and its settings: the config understood.
 
   Raises:
     ConfigError: naming the field and what to do.
   """
-  method = specs.parse(config.method, _METHODS, "method")
-  run_settings = settings.resolve(config)
+  known = {name: run for name, (_, run) in _METHODS.items()}
+  method = specs.parse(config.method, known, "method")
+  run_settings = _METHODS[method.name][0](config)
   text = str(method) if method.kwargs else method.name
   outcome = {**run_settings.outcome, "method": text}
   return method, dataclasses.replace(run_settings, outcome=outcome)

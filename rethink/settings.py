@@ -1,6 +1,7 @@
 """A config, checked and understood: the only reader of config fields' types."""
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,24 +98,40 @@ def resolve(config: Any) -> Settings:
       f"config.dtype must be 'float32' or 'bfloat16', not {config.dtype!r}"
     )
 
-  def call(field, module):
-    return specs.parse(config[field], specs.public(module), field)
-
-  def calls(field, module):
-    if isinstance(config[field], str):
-      raise errors.ConfigError(
-        f"config.{field} is a tuple of calls; write ({config[field]!r},)"
-      )
-    known = specs.public(module)
-    return tuple(specs.parse(text, known, field) for text in config[field])
-
   components = {
     "model": models.parse(config.model),
-    "optimizer": call("optimizer", optimizers),
-    "schedule": call("schedule", schedules),
-    "corruptions": calls("corruptions", corruptions),
-    "regularizers": calls("regularizers", regularizers),
+    "optimizer": call(config, "optimizer", optimizers),
+    "schedule": call(config, "schedule", schedules),
+    "corruptions": calls(config, "corruptions", corruptions),
+    "regularizers": calls(config, "regularizers", regularizers),
   }
+  outcome, bookkeeping = parts(config, components)
+  return Settings(
+    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
+  )
+
+
+def call(config: Any, field: str, module: types.ModuleType) -> specs.Call:
+  """The component that a field names, of a module."""
+  return specs.parse(config[field], specs.public(module), field)
+
+
+def calls(
+  config: Any, field: str, module: types.ModuleType
+) -> tuple[specs.Call, ...]:
+  """The components that a field names, in order."""
+  if isinstance(config[field], str):
+    raise errors.ConfigError(
+      f"config.{field} is a tuple of calls; write ({config[field]!r},)"
+    )
+  known = specs.public(module)
+  return tuple(specs.parse(text, known, field) for text in config[field])
+
+
+def parts(
+  config: Any, components: Mapping[str, specs.Call | tuple[specs.Call, ...]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+  """(outcome, bookkeeping) of a config, its components in canonical text."""
   outcome = config.to_dict()
   bookkeeping = outcome.pop("bookkeeping")
   for field, value in components.items():
@@ -124,6 +141,4 @@ def resolve(config: Any) -> Settings:
       if isinstance(value, specs.Call)
       else [str(call) for call in value]
     )
-  return Settings(
-    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
-  )
+  return outcome, bookkeeping

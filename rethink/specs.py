@@ -21,6 +21,7 @@ from rethink import errors
 _GIVEN = {
   *("examples", "context", "num_classes", "parent", "name", "step"),
   *("run_settings", "run", "data_dir", "stop"),
+  *("matrix", "ridge", "images"),
 }
 _LITERALS = (bool, int, float, str, tuple)
 

@@ -28,14 +28,17 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
   if not record.rows:
     return (name, *["-"] * (len(_HEADER) - 1))
   row = record.rows[-1]
-  threshold = record.config["bookkeeping"]["fit_threshold"]
+  bookkeeping = record.config["bookkeeping"]
+  fitted = None
+  if "fit_threshold" in bookkeeping:  # trained, not solved
+    fitted = runs.epochs_to_fit(record.rows, bookkeeping["fit_threshold"])
   return (
     name,
     f"{status['parameters']:,}",
     f"{status['data']['train']:,}",
     f"{status['corruption']['changed_fraction']:.1%}",
     str(row["epoch"]),
-    str(runs.epochs_to_fit(record.rows, threshold) or "-"),
+    str(fitted or "-"),
     f"{row['train/accuracy']:.2%}",
     f"{row['test/accuracy']:.2%}",
     f"{status['seconds']:.1f}",

@@ -1,10 +1,10 @@
 """What a run learns from and is tested on: loaded, cut to size, corrupted."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rethink import datasets, errors, example, settings
+from rethink import datasets, errors, example, specs
 
 
 class Splits(NamedTuple):
@@ -34,7 +34,16 @@ class Splits(NamedTuple):
     }
 
 
-def load(run: settings.Settings, data_dir: str) -> Splits:
+class Asked(Protocol):
+  """What must be known of a run to load its data."""
+
+  @property
+  def config(self) -> Any: ...
+  @property
+  def corruptions(self) -> tuple[specs.Call, ...]: ...
+
+
+def load(run: Asked, data_dir: str) -> Splits:
   """Loads the data of a run.
 
   Raises:

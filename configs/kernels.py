@@ -1,0 +1,48 @@
+"""Every field of a run that solves one linear system; a base for others.
+
+  python -m rethink.main --config=configs/kernels.py
+
+A Gaussian kernel, its bandwidth the median distance, on the digits that
+scikit-learn ships. Fields outside `bookkeeping` change the result and make the
+fingerprint of a run; those of the data are as in `configs/base.py`.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Interpolation of the digits."""
+  config = ml_collections.ConfigDict()
+  config.method = "interpolate"
+
+  # Data.
+  training = base.get_config()
+  for field in (
+    "dataset",
+    "train_split",
+    "test_split",
+    "skip_damaged",
+    "train_examples",
+    "balanced_subset",
+    "image_size",
+    "data_seed",
+    "corruptions",
+  ):
+    config[field] = training[field]
+
+  # Model: the function of least norm that fits the one-hot labels.
+  config.features = ()  # calls in order; () is raw pixels in [0, 1]
+  config.kernel = "gaussian(bandwidth=0.0)"  # 0 is the median distance
+  config.ridge = 0.0  # added to the diagonal of K
+
+  # Solution.
+  config.preconditioner = "cholesky(dtype='float32')"
+  config.tolerance = 1e-10  # largest |y - (K + ridge I) alpha| / |y| of a class
+  config.max_rounds = 100  # products with K
+
+  book = config.bookkeeping = ml_collections.ConfigDict()
+  book.platform = training.bookkeeping.platform
+  book.tile_rows = 0  # rows of a tile of K; 0 is by the device
+  return config

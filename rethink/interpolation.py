@@ -1,0 +1,172 @@
+"""One run of `method = "interpolate"`: a linear system in place of training."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from rethink import (
+  corruptions,
+  errors,
+  example,
+  runs,
+  settings,
+  signals,
+  specs,
+)
+from rethink.kernels import features, functions, preconditioners
+from rethink.kernels import interpolation as kernel_interpolation
+from rethink.pipeline import splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Components looked up, everything else as it stands in the config.
+
+  Attributes:
+    config: the config itself, locked.
+    features: steps, in order.
+    kernel: function of two points.
+    preconditioner: how K is solved.
+    corruptions: in the order in which they act.
+    outcome: the fields that change the result; JSON values.
+    bookkeeping: the fields that do not.
+  """
+
+  config: Any  # an ml_collections.ConfigDict, whose fields are dynamic
+  features: tuple[specs.Call, ...]
+  kernel: specs.Call
+  preconditioner: specs.Call
+  corruptions: tuple[specs.Call, ...]
+  outcome: Mapping[str, Any]
+  bookkeeping: Mapping[str, Any]
+
+
+def resolve(config: Any) -> Settings:
+  """Checks a config and looks its components up.
+
+  Raises:
+    ConfigError: naming the field and what to do.
+  """
+  for field in ("image_size", "tolerance", "max_rounds"):
+    if not config[field] > 0:
+      raise errors.ConfigError(
+        f"config.{field} must be above 0, not {config[field]}"
+      )
+  for field in ("ridge", "train_examples", "data_seed"):
+    if not 0 <= config[field] < math.inf:
+      raise errors.ConfigError(
+        f"config.{field} must be 0 or more, not {config[field]}"
+      )
+  components = {
+    "features": settings.calls(config, "features", features),
+    "kernel": settings.call(config, "kernel", functions),
+    "preconditioner": settings.call(config, "preconditioner", preconditioners),
+    "corruptions": settings.calls(config, "corruptions", corruptions),
+  }
+  outcome, bookkeeping = settings.parts(config, components)
+  return Settings(
+    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
+  )
+
+
+def run(
+  run_settings: Settings,
+  directory: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+) -> None:
+  """Solves the system and logs one row, with step and epoch 0.
+
+  Nothing is saved on the way: a run that was interrupted begins again.
+
+  Args:
+    run_settings: the checked config.
+    directory: the open run directory.
+    data_dir: where prepared data sets lie.
+    stop: looked at before the solution begins, which it does not interrupt.
+
+  Raises:
+    RethinkError: if data, config or memory do not suffice, or the equations
+      cannot be solved to the tolerance.
+    PreemptedError: if asked to stop.
+  """
+  config = run_settings.config
+  loaded = splits.load(run_settings, data_dir)
+  directory.check_data(
+    {"name": loaded.info.name, "fingerprint": loaded.info.fingerprint}
+  )
+  directory.cut(-1)
+  directory.update(
+    device=jax.devices()[0].device_kind,
+    devices=1,
+    backend=jax.default_backend(),
+    data=loaded.sizes,
+    corruption=loaded.report,
+  )
+  changed = loaded.report["changed_fraction"]
+  print(
+    f"{directory.name}: {len(loaded.train.id):,} examples, labels changed"
+    f" {changed:.1%}, {run_settings.kernel} on {jax.devices()[0].device_kind}",
+    flush=True,
+  )
+  directory.check_lock()
+  if stop.name:
+    raise errors.PreemptedError(
+      f"{stop.name}: nothing of {directory.workdir} is saved before it is"
+      " solved; run the same command again to begin anew"
+    )
+  began = time.monotonic()
+  fitted = kernel_interpolation.interpolate(
+    example.center_crop(loaded.train.image, config.image_size),
+    loaded.train.label,
+    example.center_crop(loaded.test.image, config.image_size),
+    loaded.info.num_classes,
+    kernel=str(run_settings.kernel),
+    steps=tuple(str(step) for step in run_settings.features),
+    ridge=config.ridge,
+    preconditioner=str(run_settings.preconditioner),
+    tolerance=config.tolerance,
+    max_rounds=config.max_rounds,
+    tile=config.bookkeeping.tile_rows,
+  )
+  report = dict(fitted.report)
+  seconds = report.pop("seconds", {})
+  row: runs.Row = {
+    "step": 0,
+    "epoch": 0,
+    **_against(fitted.train, loaded.train, "train/", "train/true_"),
+    **_against(fitted.test, loaded.test, "test/corrupted_", "test/"),
+    "norm": report["norm"],
+    "residual": report["residual"],
+    "time/seconds": round(directory.seconds, 3),
+    "time/solution_seconds": round(time.monotonic() - began, 3),
+    **{f"time/{phase}_seconds": round(s, 3) for phase, s in seconds.items()},
+  }
+  directory.log(row)
+  directory.update(
+    step=0,
+    epoch=0,
+    parameters=report["parameters"],
+    interpolation=report,
+  )
+
+
+def _against(
+  outputs: np.ndarray, examples: example.Example, learned: str, true: str
+) -> dict[str, float]:
+  """Accuracy and mean squared distance to the one-hot label, of both labels."""
+  row = {}
+  for prefix, labels in (
+    (learned, examples.label),
+    (true, examples.true_label),
+  ):
+    one_hot = np.eye(outputs.shape[1])[labels]
+    squares = np.sum((outputs - one_hot) ** 2, 1)
+    row[f"{prefix}accuracy"] = float(np.mean(outputs.argmax(1) == labels))
+    row[f"{prefix}squared_error"] = float(np.mean(squares))
+  return row

@@ -1,0 +1,230 @@
+"""The matrix K of a kernel over n points, evaluated in tiles.
+
+A Gram matrix can be written out as tiles, in the precision asked for, and be
+multiplied by a vector in float64 without being held: the solver does both, as a
+matrix stored in float32 is itself off by 1e-5 an entry.
+"""
+
+import functools
+import math
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rethink import errors, specs
+from rethink.kernels import functions, tiles
+
+_MEDIAN_POINTS = 2000
+
+
+class Gram(Protocol):
+  """What the solver needs to know of a matrix K.
+
+  Attributes:
+    layout: how its rows are cut.
+    points: [n, ...], equal rows of which are equal rows of K.
+  """
+
+  layout: tiles.Layout
+  points: np.ndarray
+
+  def bytes(self, n: int) -> int:
+    """Memory that it takes with n points, besides what `fill` returns."""
+    ...
+
+  def fill(self, dtype: str, shift: float) -> tiles.Tiles:
+    """K + shift I in a precision, the lower triangle."""
+    ...
+
+  def product(self, x: np.ndarray) -> np.ndarray:
+    """K x with K evaluated in float64; float64[n, k] -> float64[n, k]."""
+    ...
+
+  def predict(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """k(points, training points) x in float64 -> float64[m, k]."""
+    ...
+
+  def columns(self, index: np.ndarray) -> np.ndarray:
+    """The columns K[:, index] in float64 -> float64[n, m]."""
+    ...
+
+
+class PointGram:
+  """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`.
+
+  Attributes:
+    kernel: with its bandwidth.
+  """
+
+  def __init__(
+    self,
+    kernel: specs.Call,
+    points: np.ndarray,
+    tile: int = 0,
+    hold: bool = False,
+  ):
+    """Moves the points to the device.
+
+    Args:
+      kernel: of `functions`; see `with_bandwidth` for a bandwidth of 0.
+      points: float32[n, d].
+      tile: rows of a tile, see `tiles.layout`.
+      hold: keep the float64 tiles, which products then need not evaluate again:
+        twice the memory of a float32 factor, and the same numbers.
+    """
+    self.layout = tiles.layout(len(points), tile)
+    self.points = np.ascontiguousarray(points, np.float32)
+    self._hold: dict[tuple[int, int], jax.Array] | None = {} if hold else None
+    self.kernel = with_bandwidth(kernel, self.points)
+    self._static, self._numbers = self.kernel.static, self.kernel.numbers
+    self._rows = self.layout.split(self.points)
+    # Distances do not change, and lose fewer digits, around the mean.
+    self._center = jax.device_put(self.points.mean(0, dtype=np.float64))
+
+  def bytes(self, n: int) -> int:
+    held = 2 * 4 * n * self.points.shape[1]
+    if self._hold is not None:
+      held += tiles.layout(n, self.layout.size).lower_bytes(8)
+    return held
+
+  def fill(self, dtype: str, shift: float) -> tiles.Tiles:
+    with jax.enable_x64(True):
+      return [
+        [self._filled(i, j, dtype, shift) for j in range(i + 1)]
+        for i in range(self.layout.count)
+      ]
+
+  def _filled(self, i, j, dtype, shift):
+    if self._hold is None:
+      return self._tile(i, j, dtype, shift)
+    return _shifted(self._exact(i, j), shift if i == j else 0.0, dtype=dtype)
+
+  def _exact(self, i, j):
+    if self._hold is None:
+      return self._tile(i, j, "float64", 0.0)
+    if (i, j) not in self._hold:
+      self._hold[i, j] = self._tile(i, j, "float64", 0.0)
+    return self._hold[i, j]
+
+  def _tile(self, i, j, dtype, shift):
+    size = self.layout.size
+    return _tile(
+      self._static,
+      self._numbers,
+      self._rows[i],
+      self._rows[j],
+      self._center,
+      i * size,
+      j * size,
+      self.layout.n,
+      shift,
+      dtype=dtype,
+    )
+
+  def product(self, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+      return self.layout.join(tiles.multiply(self._exact, self.layout.split(x)))
+
+  def predict(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+      other = tiles.layout(len(points), self.layout.size)
+      parts, total = self.layout.split(x), []
+      for rows in other.split(np.asarray(points, np.float32)):
+        sums = jnp.zeros((other.size, x.shape[1]), "float64")
+        for part, columns in zip(parts, self._rows, strict=True):
+          sums = tiles.add_product(sums, self._cross(rows, columns), part)
+        total.append(sums)
+      return other.join(total)
+
+  def columns(self, index: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+      chosen = jax.device_put(self.points[index])
+      return self.layout.join(
+        [self._cross(rows, chosen) for rows in self._rows]
+      )
+
+  def _cross(self, left, right):
+    return _cross(self._static, self._numbers, left, right)
+
+
+def with_bandwidth(kernel: specs.Call, points: np.ndarray) -> specs.Call:
+  """The kernel, a bandwidth of 0 replaced by the median distance.
+
+  Args:
+    kernel: of `functions`.
+    points: float32[n, d]; the pairs of at most 2,000 of them, evenly spaced in
+      the array, are measured.
+
+  Returns:
+    The kernel with all its numbers; it is unchanged if it has no bandwidth.
+
+  Raises:
+    ConfigError: if that distance is 0.
+  """
+  if kernel.numbers.get("bandwidth", 1.0) > 0:
+    return kernel
+  some = points[:: math.ceil(len(points) / _MEDIAN_POINTS)].astype(np.float64)
+  squares = np.sum(some**2, 1)
+  distances = squares[:, None] + squares - 2 * some @ some.T
+  above = distances[np.triu_indices(len(some), 1)]
+  bandwidth = (
+    float(np.sqrt(np.maximum(np.median(above), 0))) if len(above) else 0
+  )
+  if not bandwidth:
+    raise errors.ConfigError(
+      f"{kernel}: the median distance of {len(points)} points is 0; give a"
+      " bandwidth"
+    )
+  return kernel._replace(kwargs={**kernel.kwargs, "bandwidth": bandwidth})
+
+
+def parse(text: str) -> specs.Call:
+  """Reads a kernel such as "gaussian(bandwidth=5.0)".
+
+  Raises:
+    ConfigError: naming what is wrong and what exists.
+  """
+  return specs.parse(text, specs.public(functions), "kernel")
+
+
+@functools.partial(jax.jit, static_argnames=("static", "dtype"))
+def _tile(
+  static, numbers, left, right, center, row, column, n, shift, *, dtype
+):
+  """K[row:, column:] + shift I, continued by the identity; [size, size]."""
+  kernel: functions.Kernel = static(numbers)
+  left, right = left.astype(dtype), right.astype(dtype)
+  if kernel.stationary and dtype == "float32":
+    left -= center.astype(dtype)[None]
+    right -= center.astype(dtype)[None]
+  inner, squares, other = _products(left, right)
+  rows = row + jnp.arange(len(left))[:, None]
+  columns = column + jnp.arange(len(right))[None]
+  same = rows == columns
+  # Exact on the diagonal: a Laplacian has its kink there.
+  inner = jnp.where(same, squares, inner)
+  values = kernel.values(inner, squares, other)
+  values = jnp.where((rows < n) & (columns < n), values, 0)
+  return values + jnp.where(same, jnp.where(rows < n, shift, 1), 0).astype(
+    dtype
+  )
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _shifted(tile, shift, *, dtype):
+  return (tile + shift * jnp.eye(len(tile), dtype=tile.dtype)).astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnames="static")
+def _cross(static, numbers, left, right):
+  """k(left, right) in float64."""
+  products = _products(left.astype("float64"), right.astype("float64"))
+  return static(numbers).values(*products)
+
+
+def _products(left, right):
+  inner = jnp.matmul(left, right.T, precision=tiles.PRECISION)
+  squares = jnp.sum(left * left, 1, keepdims=True)
+  return inner, squares, jnp.sum(right * right, 1, keepdims=True).T

@@ -1,0 +1,71 @@
+"""Least squares with fewer features than points: solved in the features.
+
+The counterpart of `solver`, which needs at least as many features as points to
+interpolate; of all minimizers the one of least norm in both.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from rethink.kernels import memory
+
+
+class Weights(NamedTuple):
+  """The least-squares solution of least norm.
+
+  Attributes:
+    weights: float64[d, classes].
+    norms: float64[classes]; the length of each column.
+    residual: the largest |y_c - F w_c| / |y_c|: of the fit, not of rounding.
+    rank: of the features, at float64 precision.
+  """
+
+  weights: np.ndarray
+  norms: np.ndarray
+  residual: float
+  rank: int
+
+
+def least_squares(
+  features: np.ndarray, targets: np.ndarray, ridge: float = 0.0
+) -> Weights:
+  """Minimizes |F w - Y|^2 + ridge |w|^2, by QR of blocks of rows in float64.
+
+  F^T F, whose condition number is the square of F's, is never formed: the rows
+  are folded into one triangle [R; Q^T Y] as they come, so that memory is that
+  of a few d x d matrices besides F.
+
+  Args:
+    features: float32[n, d], F.
+    targets: [n, classes], Y.
+    ridge: 0 or more.
+
+  Raises:
+    ConfigError: if memory does not suffice.
+  """
+  (n, d), classes = features.shape, targets.shape[1]
+  width = d + classes
+  memory.check(
+    lambda _: 6 * 8 * width**2, n, f"least squares in {d:,} features"
+  )
+  triangle = np.zeros((width, width))
+  np.fill_diagonal(triangle[:d, :d], np.sqrt(ridge))
+  rows = max(width, 1024)
+  for start in range(0, n, rows):
+    block = np.hstack(
+      [features[start : start + rows], targets[start : start + rows]]
+    )
+    stacked = np.vstack([triangle, block.astype(np.float64)])
+    triangle = np.linalg.qr(stacked, mode="r")[:width]
+  # Complete orthogonal factorization: of least norm where the rank is not full.
+  negligible = np.finfo(np.float64).eps * max(n, d)
+  weights, _, rank, _ = scipy.linalg.lstsq(
+    triangle[:d, :d], triangle[:d, d:], cond=negligible, lapack_driver="gelsy"
+  )
+  misfit = np.linalg.norm(features @ weights - targets, axis=0)
+  scale = np.linalg.norm(targets, axis=0)
+  residual = np.max(misfit / np.where(scale > 0, scale, 1))
+  norms = np.linalg.norm(weights, axis=0)
+  return Weights(weights, norms, float(residual), int(rank))

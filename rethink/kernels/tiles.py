@@ -1,0 +1,184 @@
+"""A symmetric matrix as the tiles of its lower triangle, factored in place.
+
+Half the memory of the full matrix, and no array is longer than a tile: neither
+the 32-bit sizes of LAPACK and cuSOLVER nor a copy of the whole matrix can
+matter. All work but that on the diagonal tiles is matrix products, in the same
+code on CPU and GPU.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Products of float32 must not be rounded to TF32 or bfloat16 (the default on
+# GPUs and TPUs): the matrix would lose positive definiteness.
+PRECISION = jax.lax.Precision.HIGHEST
+
+_LEAF = 256  # rows that go to LAPACK at once
+
+Tiles = list[list[jax.Array]]  # Tiles[i][j], j <= i: [size, size]
+
+
+class Layout(NamedTuple):
+  """How n rows are cut: `count` tiles of `size` rows, the last ones padding.
+
+  A matrix is continued by the identity, a vector by zeros.
+  """
+
+  n: int
+  count: int
+  size: int
+
+  def lower_bytes(self, itemsize: int) -> int:
+    """Memory of the tiles of a lower triangle."""
+    return self.count * (self.count + 1) // 2 * self.size**2 * itemsize
+
+  def split(self, rows: np.ndarray) -> list[jax.Array]:
+    """[n, ...] -> count arrays [size, ...] on the device."""
+    parts = []
+    for start in range(0, self.count * self.size, self.size):
+      part = rows[start : start + self.size]
+      missing = self.size - len(part)
+      if missing:
+        part = np.pad(part, ((0, missing), *[(0, 0)] * (part.ndim - 1)))
+      parts.append(jax.device_put(part))
+    return parts
+
+  def join(self, parts: list[jax.Array]) -> np.ndarray:
+    """The inverse of `split`, on the host."""
+    return np.concatenate([np.asarray(part) for part in parts])[: self.n]
+
+
+def layout(n: int, size: int = 0) -> Layout:
+  """Cuts n rows evenly into tiles of about `size` rows.
+
+  Args:
+    n: rows, 1 or more.
+    size: at most this, up to rounding to a multiple of 8; 0 takes 1,024 on a
+      CPU and 4,096 elsewhere.
+  """
+  size = size or (1024 if jax.default_backend() == "cpu" else 4096)
+  count = math.ceil(n / size)
+  return Layout(n, count, 8 * math.ceil(n / count / 8))
+
+
+class FactorizationError(Exception):
+  """The matrix is not positive definite at its precision.
+
+  Attributes:
+    row: the first row of the tile where it broke down.
+  """
+
+  def __init__(self, row: int):
+    super().__init__(f"not positive definite from row {row} on")
+    self.row = row
+
+
+def factor(tiles: Tiles) -> None:
+  """Replaces a positive definite matrix by its Cholesky factor L, in place.
+
+  On the diagonal stand the inverses of L's tiles: what is left to do, here and
+  in `solve`, is then products.
+
+  Raises:
+    FactorizationError: if it breaks down; the tiles are spoilt then.
+  """
+  for k in range(len(tiles)):
+    tiles[k][k] = pivot = _inverse_of_factor(tiles[k][k])
+    if not math.isfinite(jnp.trace(pivot)):
+      raise FactorizationError(k * len(pivot))
+    for i in range(k + 1, len(tiles)):
+      tiles[i][k] = _divide(tiles[i][k], pivot)
+    for i in range(k + 1, len(tiles)):
+      for j in range(k + 1, i + 1):
+        tiles[i][j] = subtract_product(tiles[i][j], tiles[i][k], tiles[j][k])
+
+
+def solve(tiles: Tiles, parts: list[jax.Array]) -> list[jax.Array]:
+  """(L L^T)^-1 b, of the tiles that `factor` leaves; b is cut like the rows."""
+  parts = [-part for part in parts]
+  for i, row in enumerate(tiles):
+    for j in range(i):
+      parts[i] = add_product(parts[i], row[j], parts[j])
+    parts[i] = -_product(row[i], parts[i])
+  for i in reversed(range(len(tiles))):
+    total = -parts[i]
+    for j in range(i + 1, len(tiles)):
+      total = add_product(total, tiles[j][i], parts[j], transpose=True)
+    parts[i] = -_product(tiles[i][i], total, transpose=True)
+  return parts
+
+
+def multiply(
+  tile: Callable[[int, int], jax.Array], parts: list[jax.Array]
+) -> list[jax.Array]:
+  """A x of a symmetric matrix; each tile of the lower triangle is used once.
+
+  Args:
+    tile: (i, j <= i) -> the tile, which need not exist before.
+    parts: x, cut like the rows of A.
+  """
+  total = [jnp.zeros_like(part) for part in parts]
+  for i in range(len(parts)):
+    for j in range(i + 1):
+      a = tile(i, j)
+      total[i] = add_product(total[i], a, parts[j])
+      if i != j:
+        total[j] = add_product(total[j], a, parts[i], transpose=True)
+  return total
+
+
+@functools.partial(jax.jit, donate_argnums=0, static_argnames="transpose")
+def add_product(
+  total: jax.Array, tile: jax.Array, part: jax.Array, transpose: bool = False
+) -> jax.Array:
+  """total + tile part, or total + tile^T part, in the memory of total."""
+  tile = tile.T if transpose else tile
+  return total + jnp.matmul(tile, part, precision=PRECISION)
+
+
+def _product(tile, part, transpose=False):
+  return add_product(jnp.zeros_like(part), tile, part, transpose)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def subtract_product(c: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+  """c - a b^T, in the memory of c."""
+  return c - jnp.matmul(a, b.T, precision=PRECISION)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _divide(tile, pivot):
+  return jnp.matmul(tile, pivot.T, precision=PRECISION)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _inverse_of_factor(tile):
+  return _factored(tile)[1]
+
+
+def _factored(a):
+  """(L, L^-1) by halves: LAPACK's threads are slow on a tile, products not."""
+  n, half = len(a), len(a) // 2
+  if n <= _LEAF:
+    factor = jax.lax.linalg.cholesky(a, symmetrize_input=False)
+    identity = jnp.eye(n, dtype=a.dtype)
+    return factor, jax.lax.linalg.triangular_solve(
+      factor, identity, left_side=True, lower=True
+    )
+  product = functools.partial(jnp.matmul, precision=PRECISION)
+  left, left_inverse = _factored(a[:half, :half])
+  below = product(a[half:, :half], left_inverse.T)
+  rest = a[half:, half:] - product(below, below.T)
+  right, right_inverse = _factored(rest)
+  corner = -product(right_inverse, product(below, left_inverse))
+  zeros = jnp.zeros((half, n - half), a.dtype)
+  return (
+    jnp.block([[left, zeros], [below, right]]),
+    jnp.block([[left_inverse, zeros], [corner, right_inverse]]),
+  )

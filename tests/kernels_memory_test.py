@@ -1,0 +1,60 @@
+import resource
+
+import numpy as np
+import psutil
+import pytest
+
+from rethink import errors
+from rethink.kernels import memory, preconditioners, primal
+from tests import kernels_oracle as oracle
+
+
+def test_what_does_not_fit_is_refused_with_what_does():
+  def need(n):
+    return n**2 * 4
+
+  memory.check(need, 1000, "this", available=4_000_000)
+  with pytest.raises(errors.ConfigError) as caught:
+    memory.check(need, 1001, "this", available=4_000_000)
+  message = str(caught.value)
+  assert "this with 1,001 points" in message
+  assert "the most that fits is 1,000 points" in message
+
+
+@pytest.mark.parametrize("preconditioner", ["cholesky()", "nystrom(rank=40)"])
+def test_memory_is_checked_before_any_tile_is_made(preconditioner, monkeypatch):
+  points, targets = oracle.data(50, 5)
+  monkeypatch.setattr(memory, "available_bytes", lambda: 5_000)
+
+  def refuse(*args):
+    raise AssertionError("allocated")
+
+  monkeypatch.setattr(oracle.gram.PointGram, "fill", refuse)
+  monkeypatch.setattr(oracle.gram.PointGram, "columns", refuse)
+  with pytest.raises(errors.ConfigError, match="the most that fits is"):
+    oracle.solve("gaussian()", points, targets, preconditioner=preconditioner)
+
+
+def test_primal_checks_memory(monkeypatch):
+  monkeypatch.setattr(memory, "available_bytes", lambda: 100)
+  with pytest.raises(errors.ConfigError, match="least squares in 5 features"):
+    primal.least_squares(np.zeros((50, 5), np.float32), np.zeros((50, 2)))
+
+
+def test_predicted_bytes_of_a_factor():
+  # Half of 60,000^2 numbers, the diagonal tiles' other halves, 32 tiles.
+  single = preconditioners.cholesky_bytes(60_000, 1000, 4)
+  assert single == pytest.approx(7.2e9 + 0.26e9, rel=0.03)
+  double = preconditioners.cholesky_bytes(60_000, 1000, 8)
+  assert double == pytest.approx(14.4e9 + 0.26e9, rel=0.03)
+
+
+def test_a_limit_on_the_address_space_counts():
+  soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+  plenty = memory.available_bytes()
+  used = psutil.Process().memory_info().vms
+  try:
+    resource.setrlimit(resource.RLIMIT_AS, (used + 500_000_000, hard))
+    assert memory.available_bytes() <= min(500_000_000, plenty)
+  finally:
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
