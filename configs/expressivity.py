@@ -1,7 +1,7 @@
 """Theorem 1 and Corollary 1: CIFAR-10 fitted by networks that are computed.
 
   python -m rethink.main --config=configs/expressivity.py:theorem1/random/seed0
-  python -m rethink.sweep --config=configs/expressivity.py --only="smoke/*"
+  python -m rethink.sweep --config=configs/expressivity.py:smoke
 
 A run is network/labels/seed; `deep100` has 100 hidden layers. The seed draws
 the directions. What is fitted are the images as a network would see them:

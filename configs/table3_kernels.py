@@ -2,7 +2,7 @@
 
   python -m rethink.main \\
     --config=configs/table3_kernels.py:fashion_mnist/gaussian/none/p0.0
-  python -m rethink.sweep --config=configs/table3_kernels.py --only='smoke/*'
+  python -m rethink.sweep --config=configs/table3_kernels.py:smoke
 
 A run is data/model/ridge/corruption probability. MNIST is the first author's
 kernel, exp(-0.02 |x - z|^2) on pixels in [0, 1], which is bandwidth 5, and
