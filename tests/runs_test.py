@@ -25,14 +25,17 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_a_torn_last_line_is_left_out_and_cut(tmp_path):
   run = _run(tmp_path)
-  run.log({"step": 1})
+  run.log({"step": 1, "epoch": 1})
   with open(tmp_path / "metrics.jsonl", "a") as f:
     f.write('{"step": 2, "tr')
-  assert runs.read(tmp_path).rows == [{"step": 1}]
+  assert runs.read(tmp_path).rows == [{"step": 1, "epoch": 1}]
   again = _run(tmp_path)
   again.cut(1)
-  again.log({"step": 2})
-  assert runs.read(tmp_path).rows == [{"step": 1}, {"step": 2}]
+  again.log({"step": 2, "epoch": 2})
+  assert runs.read(tmp_path).rows == [
+    {"step": 1, "epoch": 1},
+    {"step": 2, "epoch": 2},
+  ]
 
 
 def test_a_torn_line_in_the_middle_is_named(tmp_path):
@@ -44,7 +47,7 @@ def test_a_torn_line_in_the_middle_is_named(tmp_path):
 def test_cut_forgets_the_rows_past_a_step(tmp_path):
   run = _run(tmp_path)
   for step in (5, 10, 15):
-    run.log({"step": step})
+    run.log({"step": step, "epoch": step // 5})
   run.cut(10)
   assert [row["step"] for row in runs.read(tmp_path).rows] == [5, 10]
 
