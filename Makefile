@@ -22,7 +22,7 @@ types: .venv/installed
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 pytest: .venv/installed
-	$(BIN)/pytest -n $(WORKERS) -q
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -q
 
 slow: .venv/installed  ## minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -q -m "slow and not gpu" --durations=10

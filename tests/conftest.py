@@ -23,6 +23,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = pathlib.Path(os.environ.get("RETHINK_SHARED", ROOT.parent / "shared"))
 
 
+def pytest_collection_modifyitems(items):
+  """The longest test first, so that no worker is left alone with it."""
+  items.sort(key=lambda item: "readme_test" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> str:
   """A data_dir that holds the digits; one per test process."""
