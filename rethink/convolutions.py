@@ -106,8 +106,8 @@ def _backward(strides, pads, precision, saved, grads):
     _, kernel_vjp = jax.vjp(lambda kernel: plain(images, kernel), kernel)
     return kernel_vjp(grads[start:stop])[0]
 
-  pixels = grads.shape[1] * grads.shape[2]
-  images = max(1, _PIXELS // max(pixels, 1))
+  number = round(len(x) * grads.shape[1] * grads.shape[2] / _PIXELS)
+  images = max(1, -(-len(x) // max(1, number)))
   parts = [part(i, i + images) for i in range(0, len(x), images)]
   return dx, functools.reduce(jnp.add, parts)
 
