@@ -26,8 +26,8 @@ def test_the_demo_fits_everything_and_generalizes_only_from_structure(
     assert row["train/accuracy"] == 1.0, name
     if name.endswith(("true_labels", "shuffled_pixels")):
       assert row["test/accuracy"] > 0.95, name
-    else:  # 297 test images: chance is 10 %, three sigma are 5 %
-      assert abs(row["test/accuracy"] - 0.1) < 0.06, name
+    else:  # 297 test images: 12 % of the labels stay true, three sigma are 6 %
+      assert 0.04 < row["test/accuracy"] < 0.18, name
     changed = record.status["corruption"]["changed_fraction"]
     expected = 0.9 if name.endswith("random_labels") else 0.0
     assert changed == pytest.approx(expected, abs=0.025)
