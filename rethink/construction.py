@@ -43,9 +43,7 @@ class Construction:
         "config.regularizers must be () for config.method='construct()', which"
         " trains nothing"
       )
-    self.loaded = splits.load(run_settings, data_dir)
-    info = self.loaded.info
-    run.check_data({"name": info.name, "fingerprint": info.fingerprint})
+    self.loaded = splits.take(run_settings, run, data_dir)
     run.cut(-1)  # a build is never resumed: rows of an unfinished one go
 
   def build(self, depth: int, one_hot: bool) -> None:
@@ -83,12 +81,7 @@ class Construction:
       np.savez(f, allow_pickle=False, **params)
     os.replace(f.name, self.run.workdir / "network.npz")
     self.run.update(
-      device=jax.devices()[0].device_kind,
-      devices=jax.device_count(),
-      backend=jax.default_backend(),
       parameters=network.num_weights,
-      data=self.loaded.sizes,
-      corruption=self.loaded.report,
       certificate=found._asdict(),
       lipschitz=network.lipschitz,
       weight_norm=float(np.linalg.norm(params["weights"])),

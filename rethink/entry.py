@@ -4,7 +4,6 @@ Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data or saved states
 missing or damaged; 75 preempted, state saved, run again; 1 anything else.
 """
 
-import importlib.util
 import os
 import pathlib
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from absl import flags, logging
 from ml_collections import config_flags
 
-from rethink import allocator, errors, signals
+from rethink import allocator, errors, experiments, signals
 
 
 def define_config() -> flags.FlagHolder:
@@ -153,11 +152,7 @@ def _module() -> types.ModuleType:
   path, _, _ = config_flags.get_config_filename(
     flags.FLAGS["config"]
   ).partition(":")
-  spec = importlib.util.spec_from_file_location("rethink_config", path)
-  assert spec and spec.loader  # the flag has loaded this very file
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+  return experiments.load(path)
 
 
 def apply_overrides(config) -> None:

@@ -3,7 +3,10 @@
 Pure Python on purpose: configs import this and nothing else of the package.
 """
 
+import importlib.util
 import itertools
+import os
+import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -43,6 +46,15 @@ def smoke(runs: Runs, **overrides: Any) -> Runs:
   }
 
 
+def load(path: str | os.PathLike) -> types.ModuleType:
+  """A config file as a module."""
+  spec = importlib.util.spec_from_file_location("rethink_config", path)
+  assert spec and spec.loader  # true of every name that ends in .py
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
 def select(config, runs: Runs, run: str):
   """Applies the overrides of one run to a config and returns it.
 
@@ -52,7 +64,8 @@ def select(config, runs: Runs, run: str):
   Raises:
     ConfigError: if there is no such run, naming those that exist.
   """
-  run = next((name for name in runs if name.startswith(f"{run}/")), run)
+  if run not in runs:
+    run = next((name for name in runs if name.startswith(f"{run}/")), run)
   if run not in runs:
     raise errors.ConfigError(
       f"there is no run {run!r}; there are: {', '.join(runs)}"

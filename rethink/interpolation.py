@@ -96,18 +96,8 @@ def run(
     PreemptedError: if asked to stop.
   """
   config = run_settings.config
-  loaded = splits.load(run_settings, data_dir)
-  directory.check_data(
-    {"name": loaded.info.name, "fingerprint": loaded.info.fingerprint}
-  )
+  loaded = splits.take(run_settings, directory, data_dir)
   directory.cut(-1)
-  directory.update(
-    device=jax.devices()[0].device_kind,
-    devices=1,
-    backend=jax.default_backend(),
-    data=loaded.sizes,
-    corruption=loaded.report,
-  )
   changed = loaded.report["changed_fraction"]
   print(
     f"{directory.name}: {len(loaded.train.id):,} examples, labels changed"
@@ -151,6 +141,7 @@ def run(
   directory.update(
     step=0,
     epoch=0,
+    devices=1,  # more would stand idle
     parameters=report["parameters"],
     interpolation=report,
   )

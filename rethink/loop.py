@@ -49,10 +49,7 @@ class Trainer:
     self.settings, self.run, self.stop = run_settings, run, stop
     config = self.config = run_settings.config
     self.book = config.bookkeeping
-    loaded = splits.load(run_settings, data_dir)
-    run.check_data(
-      {"name": loaded.info.name, "fingerprint": loaded.info.fingerprint}
-    )
+    loaded = splits.take(run_settings, run, data_dir)
     everywhere, spread = resident.shardings()
     self.train_examples = loaded.train  # on the host, for their ids
     self.train_data = resident.put(loaded.train, everywhere)
@@ -90,12 +87,7 @@ class Trainer:
     self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
     self.saved_at = time.monotonic()
     run.update(
-      device=jax.devices()[0].device_kind,
-      devices=jax.device_count(),
-      backend=jax.default_backend(),
-      parameters=sum(x.size for x in jax.tree.leaves(self.state.params)),
-      data=loaded.sizes,
-      corruption=loaded.report,
+      parameters=sum(x.size for x in jax.tree.leaves(self.state.params))
     )
 
   def train(self) -> None:

@@ -169,6 +169,6 @@ def _check_platform(wanted: str) -> None:
   if wanted and found != wanted:
     raise errors.ConfigError(
       f"config.bookkeeping.platform asks for {wanted!r}, but JAX runs on"
-      f" {found!r}; install its support (pip install -e '.[cuda12]', say),"
+      f" {found!r}; install its support (see README, Accelerators),"
       " free the device, or leave the field empty"
     )

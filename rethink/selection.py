@@ -22,13 +22,12 @@ def choose(
   def wanted(name: str) -> bool:
     seed = re.search(r"/seed(\d+)$", name)
     few = not seed or int(seed[1]) < seeds or "seed" in only
-    return few and in_group(name, group) and fnmatch.fnmatch(name, only)
+    inside = name.startswith(f"{group}/") if group else not is_smoke(name)
+    return few and inside and fnmatch.fnmatch(name, only)
 
   return [name for name in runs if wanted(name)]
 
 
-def in_group(name: str, group: str) -> bool:
-  """Whether a run belongs to a group, as `choose` takes it."""
-  if group:
-    return name.startswith(f"{group}/")
-  return not name.startswith(experiments.SMOKE)
+def is_smoke(name: str) -> bool:
+  """Whether a run is a small variant."""
+  return name.startswith(experiments.SMOKE)

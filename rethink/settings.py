@@ -1,6 +1,7 @@
 """A config, checked and understood: the only reader of config fields' types."""
 
 import dataclasses
+import operator
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -23,15 +24,19 @@ _POSITIVE = (
   "eval_every_epochs",
   "image_size",
   "learning_rate",
+  "bookkeeping.chunk_seconds",
+  "bookkeeping.checkpoint_every_epochs",
+  "bookkeeping.checkpoint_every_seconds",
+  "bookkeeping.checkpoints_to_keep",
+  "bookkeeping.fit_threshold",
 )
-_BOOKKEEPING_POSITIVE = (
-  "chunk_seconds",
-  "checkpoint_every_epochs",
-  "checkpoint_every_seconds",
-  "checkpoints_to_keep",
-  "fit_threshold",
+_NOT_NEGATIVE = (
+  "seed",
+  "data_seed",
+  "train_examples",
+  "stop_at_train_loss",
+  "bookkeeping.examples_every_epochs",
 )
-_NOT_NEGATIVE = ("seed", "data_seed", "train_examples", "stop_at_train_loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,25 +71,12 @@ def resolve(config: Any) -> Settings:
   Raises:
     ConfigError: naming the field and what to do.
   """
-  flat = {
-    **{field: config[field] for field in _POSITIVE},
-    **{
-      f"bookkeeping.{field}": config.bookkeeping[field]
-      for field in _BOOKKEEPING_POSITIVE
-    },
-  }
-  for field, value in flat.items():
-    if not value > 0:
+  for field in (*_POSITIVE, *_NOT_NEGATIVE):
+    value = operator.attrgetter(field)(config)
+    if field in _POSITIVE and not value > 0:
       raise errors.ConfigError(f"config.{field} must be above 0, not {value}")
-  for field in _NOT_NEGATIVE:
-    if not config[field] >= 0:
-      raise errors.ConfigError(
-        f"config.{field} must be 0 or more, not {config[field]}"
-      )
-  if config.bookkeeping.examples_every_epochs < 0:
-    raise errors.ConfigError(
-      "config.bookkeeping.examples_every_epochs must be 0 or more"
-    )
+    if not value >= 0:
+      raise errors.ConfigError(f"config.{field} must be 0 or more, not {value}")
   for field in ("seed", "data_seed"):
     if config[field] >= 2**32:  # JAX would cut a longer one off
       raise errors.ConfigError(f"config.{field} must be below 2**32")

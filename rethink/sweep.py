@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import app, flags
 
-from rethink import entry, errors, selection
+from rethink import entry, errors, files, selection
 
 _CONFIG = entry.define_config()
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
@@ -87,12 +87,18 @@ def _sweep() -> None:
       except Exception:  # of a user's model, say, or out of memory
         failed.append(name)
         traceback.print_exc()
-  # Also those of earlier selections and of other jobs.
-  known = [n for n in module.RUNS if n in mine or (root / n).exists()]
-  known = [n for n in known if selection.in_group(n, group)]
+  # Also those of earlier selections and of other jobs, at the same scale.
+  small = selection.is_smoke(mine[0])
+  known = [
+    name
+    for name in module.RUNS
+    if selection.is_smoke(name) == small
+    and (name in mine or (root / name).exists())
+  ]
   text = summary.table([(name, root / name) for name in known])
-  path = root / ("smoke.md" if group == "smoke" else "results.md")
-  path.write_text(text + "\n")
+  path = root / ("smoke.md" if small else "results.md")
+  root.mkdir(parents=True, exist_ok=True)  # no run may have come so far
+  files.write(path, text + "\n")
   print(f"\n{text}\n\nsaved in {os.path.relpath(path)}")
   print(
     f"{len(mine)} runs: {skipped} done before,"

@@ -1,7 +1,6 @@
 """Numbers of a report: cells, what is missing, what is not comparable."""
 
 import csv
-import importlib
 import io
 import json
 import pathlib
@@ -10,17 +9,12 @@ import numpy as np
 import pytest
 
 from configs import fig1_randomization, fig2_implicit, memorize, table1_cifar10
-from rethink import errors, experiments, runs
-from rethink.report import examples, pages, results, scale, sources, tables
+from rethink import errors, experiments
+from rethink.report import pages, results, scale, sources, tables
 from tests import report_runs
 from tests.conftest import ROOT, python
 from tests.report_runs import row
 
-REPORTED = {
-  path.stem: importlib.import_module(f"configs.{path.stem}")
-  for path in sorted((ROOT / "configs").glob("[a-z]*.py"))
-  if "REPORT" in path.read_text()
-}
 _TRUE = "mlp_1x512/true/none"
 _RANDOM = "mlp_1x512/random/none"
 
@@ -36,61 +30,6 @@ def _line(root, name, module=table1_cifar10, table=0, **kwargs):
   line = next(line for line in made.lines if line.row.runs == name)
   columns = [column.key for column in made.table.columns]
   return line, dict(zip(columns, line.cells, strict=True))
-
-
-@pytest.mark.parametrize("name", REPORTED)
-def test_every_row_line_and_verdict_names_runs_that_exist(name):
-  report = REPORTED[name].REPORT
-  known = {run.rpartition("/")[0] for run in REPORTED[name].RUNS}
-  named = {row.runs for table in report.tables for row in table.rows}
-  named |= {row.baseline for t in report.tables for row in t.rows}
-  for figure in report.figures:
-    if isinstance(figure, experiments.Curves):
-      named |= {line.runs for line in figure.lines}
-    elif isinstance(figure, experiments.Examples):
-      named |= {name for _, name in figure.series}
-    else:
-      (table,) = (t for t in report.tables if t.key == figure.table)
-      drawn = {name for s in figure.series for _, name in s.points}
-      assert drawn <= {row.runs for row in table.rows}
-      assert figure.column in {column.key for column in table.columns}
-  for verdict in report.verdicts:
-    if isinstance(verdict, experiments.EarlyStopping):
-      named.add(verdict.runs)
-    else:
-      named |= {verdict.true, verdict.random, verdict.noise}
-  assert named - {""} <= known
-
-
-@pytest.mark.parametrize("name", REPORTED)
-def test_every_number_of_the_paper_stands_under_a_column(name):
-  for table in REPORTED[name].REPORT.tables:
-    columns = {column.key for column in table.columns}
-    assert len(columns) == len(table.columns)
-    for one in table.rows:
-      assert set(one.paper) <= columns
-      assert len(one.heads) == len(table.heads)
-      assert all(value != "" for value in one.paper.values())
-
-
-@pytest.mark.parametrize("name", REPORTED)
-def test_every_experiment_has_small_variants_of_its_own_runs(name):
-  known = REPORTED[name].RUNS
-  small = [run for run in known if run.startswith(experiments.SMOKE)]
-  assert small
-  for run in small:
-    assert run.removeprefix(experiments.SMOKE) in known
-    assert REPORTED[name].get_config(run).dataset == "digits"
-
-
-def test_table_1_has_19_rows_with_both_numbers_of_the_paper():
-  (table,) = table1_cifar10.REPORT.tables
-  assert len(table.rows) == 19
-  assert all(set(one.paper) == {"train", "test"} for one in table.rows)
-  assert sum(one.paper["test"] for one in table.rows) == pytest.approx(
-    89.05 + 89.31 + 86.03 + 85.75 + 9.78 + 83 + 82 + 10.12 + 81.22 + 79.66
-    + 77.36 + 76.07 + 9.86 + 53.35 + 52.39 + 10.48 + 50.39 + 50.51 + 10.61
-  )  # fmt: skip
 
 
 def test_a_cell_is_mean_deviation_and_number_of_its_seeds(tmp_path):
@@ -356,65 +295,6 @@ def test_the_csv_has_a_line_for_every_number(tmp_path):
   assert [one["column"] for one in made] == ["train", "test", "gap", "fit"]
   assert made[1]["mean"] == "50.0" and made[1]["paper"] == "50.51"
   assert made[1]["difference"] == "-0.51" and made[1]["agrees"] == "True"
-
-
-def _arrays(correct, label=(0, 1, 2), true_label=(0, 0, 2)):
-  return {
-    "id": np.arange(len(label)),
-    "label": label,
-    "true_label": true_label,
-    "loss": np.linspace(0, 1, len(label)),
-    "correct": correct,
-  }
-
-
-def test_examples_are_read_as_they_are_written(tmp_path):
-  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
-  run.log_examples(3, _arrays((True, False, True)))
-  found = runs.read_examples(run.workdir)
-  assert list(found) == [3]
-  assert found[3]["id"].dtype == np.uint64
-  assert found[3]["correct"].tolist() == [True, False, True]
-  assert not list(run.workdir.glob("examples/*.partial"))
-  (run.workdir / "examples" / "epoch0004.npz").write_bytes(b"torn")
-  with pytest.raises(errors.ConfigError, match=r"epoch0004\.npz"):
-    examples.curves(run.workdir)
-
-
-def test_clean_and_corrupted_examples_have_curves_of_their_own(tmp_path):
-  name = "inception/p0.5/seed0"
-  run = report_runs.write(tmp_path, fig1_randomization, name)
-  assert examples.curves(run.workdir) is None
-  run.log_examples(1, _arrays((True, False, False)))
-  run.log_examples(5, _arrays((True, True, True)))
-  curves = examples.curves(run.workdir)
-  assert curves is not None
-  assert curves.epoch.tolist() == [1, 5]
-  assert curves.clean.tolist() == [0.5, 1.0]
-  assert curves.corrupted.tolist() == [0.0, 1.0]
-  keys = [
-    f.key for f in pages.section(_found(tmp_path, fig1_randomization)).figures
-  ]
-  assert "fig1_randomization-examples" in keys
-
-
-def test_the_export_scores_every_example(tmp_path):
-  name = "inception/p0.5/seed0"
-  run = report_runs.write(tmp_path, fig1_randomization, name)
-  for epoch, correct in (
-    (1, (True, False, False)),
-    (2, (False, True, False)),
-    (4, (True, True, False)),
-  ):
-    run.log_examples(epoch, _arrays(correct))
-  path = tmp_path / "examples.csv"
-  assert examples.export(path, [_found(tmp_path, fig1_randomization)]) == 3
-  lines = list(csv.DictReader(io.StringIO(path.read_text())))
-  assert [one["first_fitted_epoch"] for one in lines] == ["1", "2", "0"]
-  assert [one["times_forgotten"] for one in lines] == ["1", "0", "0"]
-  assert [one["corrupted"] for one in lines] == ["0", "1", "0"]
-  assert {one["run"] for one in lines} == {name}
-  assert lines[2]["last_loss"] == "1.0" and lines[2]["last_correct"] == "0"
 
 
 def test_experiments_with_runs_are_found_without_being_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import re
 
+import ml_collections
 import pytest
 
 from rethink import experiments, runs, selection
@@ -81,15 +82,24 @@ def test_a_dry_run_says_what_would_happen(tmp_path, data_dir):
 
 
 def test_runs_of_one_architecture_share_their_programs(tmp_path, data_dir):
-  only = "--only=mlp_1x512/*"
-  done = _sweep(tmp_path, data_dir, only, *_QUICK)
+  some = ("--only=mlp_1x512/*", *_QUICK, "--config.batch_size=30")
+  done = _sweep(tmp_path, data_dir, *some)
   assert done.returncode == 0, done.stderr
   assert "5 runs: 0 done before, 5 done now, 0 failed" in done.stdout
   assert "\n5 runs" in done.stdout
   assert re.search(r"; 1 training programs compiled, \d+\.\d s", done.stdout)
-  again = _sweep(tmp_path, data_dir, only, *_QUICK)
+  again = _sweep(tmp_path, data_dir, *some)
   assert "5 runs: 5 done before, 0 done now" in again.stdout
   assert "; 0 training programs compiled" in again.stdout
+
+
+def test_networks_with_convolutions_have_a_program_for_the_last_batch(
+  tmp_path, data_dir
+):
+  some = ("--only=inception/true_labels", *_QUICK, "--config.batch_size=30")
+  done = _sweep(tmp_path, data_dir, *some)
+  assert done.returncode == 0, done.stderr
+  assert "; 1 training programs and 1 of shorter last batches" in done.stdout
 
 
 def test_fields_may_follow_two_dashes(tmp_path, data_dir):
@@ -123,3 +133,28 @@ def test_a_group_is_for_the_sweep_a_run_for_main(tmp_path, data_dir):
   one = "--config=configs/demo.py:inception/true_labels"
   done = python("-m", "rethink.sweep", one)
   assert done.returncode == 2 and "rethink.main" in done.stderr
+
+
+def test_a_group_leaves_the_rows_of_other_runs_in_the_table(tmp_path, data_dir):
+  _sweep(tmp_path, data_dir, "--only=mlp_1x512/true_labels", *_QUICK)
+  group = "configs/demo.py:mlp_3x512"
+  only = "--only=*/true_labels"
+  done = _sweep(tmp_path, data_dir, only, *_QUICK, config=group)
+  assert done.returncode == 0, done.stderr
+  table = (tmp_path / "demo" / "results.md").read_text()
+  assert "mlp_1x512/true_labels" in table and "mlp_3x512/true_labels" in table
+
+
+def test_runs_that_all_fail_at_once_are_summed_up(tmp_path, data_dir):
+  only = "--only=mlp_1x512/*_labels"
+  done = _sweep(tmp_path / "new", data_dir, only, "--", "batch_size=0")
+  assert done.returncode == 1, done.stderr
+  assert "2 runs: 0 done before, 0 done now, 2 failed" in done.stdout
+  assert "2 failed: mlp_1x512/true_labels" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_a_run_is_no_group():
+  config = ml_collections.ConfigDict({"n": 0})
+  runs_ = {"a/b": {"n": 1}, "a": {"n": 2}}
+  assert experiments.select(config, runs_, "a").n == 2

@@ -2,9 +2,10 @@
 
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 
-from rethink import datasets, errors, example, specs
+from rethink import datasets, errors, example, runs, specs
 
 
 class Splits(NamedTuple):
@@ -41,6 +42,26 @@ class Asked(Protocol):
   def config(self) -> Any: ...
   @property
   def corruptions(self) -> tuple[specs.Call, ...]: ...
+
+
+def take(asked: Asked, run: runs.Run, data_dir: str) -> Splits:
+  """Loads the data of a run, binds it to them and says so in status.json.
+
+  Raises:
+    DataError: if data are missing or damaged.
+    ConfigError: as `load`, or if the run was started on other data.
+  """
+  loaded = load(asked, data_dir)
+  info = loaded.info
+  run.check_data({"name": info.name, "fingerprint": info.fingerprint})
+  run.update(
+    device=jax.devices()[0].device_kind,
+    devices=jax.device_count(),
+    backend=jax.default_backend(),
+    data=loaded.sizes,
+    corruption=loaded.report,
+  )
+  return loaded
 
 
 def load(run: Asked, data_dir: str) -> Splits:

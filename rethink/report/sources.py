@@ -1,6 +1,5 @@
 """Config files as what a report is made of: their runs and their REPORT."""
 
-import importlib.util
 import pathlib
 import types
 from collections.abc import Callable, Sequence
@@ -51,7 +50,7 @@ def load(text: str) -> Source:
     )
   if not pathlib.Path(path).is_file():
     raise errors.ConfigError(f"--config={path}: there is no such file")
-  module = _import(pathlib.Path(path))
+  module = experiments.load(pathlib.Path(path))
   if not hasattr(module, "REPORT"):
     raise errors.ConfigError(f"--config={path} has no REPORT to make")
   return _source(pathlib.Path(path).stem, module, selection == "smoke")
@@ -67,7 +66,7 @@ def discover(folder: pathlib.Path, root: pathlib.Path) -> list[Source]:
   for path in sorted(folder.glob("*.py")):
     if not (root / path.stem).is_dir():
       continue
-    module = _import(path)
+    module = experiments.load(path)
     if not hasattr(module, "REPORT"):
       continue
     for smoke in (False, True):
@@ -100,11 +99,3 @@ def _source(stem: str, module: types.ModuleType, smoke: bool) -> Source:
     if run.startswith(experiments.SMOKE) == smoke
   )
   return Source(stem, smoke, module.REPORT, runs, module.get_config)
-
-
-def _import(path: pathlib.Path) -> types.ModuleType:
-  spec = importlib.util.spec_from_file_location("rethink_config", path)
-  assert spec and spec.loader
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module

@@ -1,0 +1,70 @@
+"""What configs ask of a report: runs that exist, the paper's numbers."""
+
+import importlib
+
+import pytest
+
+from configs import table1_cifar10
+from rethink import experiments
+from tests.conftest import ROOT
+
+REPORTED = {
+  path.stem: importlib.import_module(f"configs.{path.stem}")
+  for path in sorted((ROOT / "configs").glob("[a-z]*.py"))
+  if "REPORT" in path.read_text()
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_row_line_and_verdict_names_runs_that_exist(name):
+  report = REPORTED[name].REPORT
+  known = {run.rpartition("/")[0] for run in REPORTED[name].RUNS}
+  named = {row.runs for table in report.tables for row in table.rows}
+  named |= {row.baseline for t in report.tables for row in t.rows}
+  for figure in report.figures:
+    if isinstance(figure, experiments.Curves):
+      named |= {line.runs for line in figure.lines}
+    elif isinstance(figure, experiments.Examples):
+      named |= {name for _, name in figure.series}
+    else:
+      (table,) = (t for t in report.tables if t.key == figure.table)
+      drawn = {name for s in figure.series for _, name in s.points}
+      assert drawn <= {row.runs for row in table.rows}
+      assert figure.column in {column.key for column in table.columns}
+  for verdict in report.verdicts:
+    if isinstance(verdict, experiments.EarlyStopping):
+      named.add(verdict.runs)
+    else:
+      named |= {verdict.true, verdict.random, verdict.noise}
+  assert named - {""} <= known
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_number_of_the_paper_stands_under_a_column(name):
+  for table in REPORTED[name].REPORT.tables:
+    columns = {column.key for column in table.columns}
+    assert len(columns) == len(table.columns)
+    for one in table.rows:
+      assert set(one.paper) <= columns
+      assert len(one.heads) == len(table.heads)
+      assert all(value != "" for value in one.paper.values())
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_every_experiment_has_small_variants_of_its_own_runs(name):
+  known = REPORTED[name].RUNS
+  small = [run for run in known if run.startswith(experiments.SMOKE)]
+  assert small
+  for run in small:
+    assert run.removeprefix(experiments.SMOKE) in known
+    assert REPORTED[name].get_config(run).dataset == "digits"
+
+
+def test_table_1_has_19_rows_with_both_numbers_of_the_paper():
+  (table,) = table1_cifar10.REPORT.tables
+  assert len(table.rows) == 19
+  assert all(set(one.paper) == {"train", "test"} for one in table.rows)
+  assert sum(one.paper["test"] for one in table.rows) == pytest.approx(
+    89.05 + 89.31 + 86.03 + 85.75 + 9.78 + 83 + 82 + 10.12 + 81.22 + 79.66
+    + 77.36 + 76.07 + 9.86 + 53.35 + 52.39 + 10.48 + 50.39 + 50.51 + 10.61
+  )  # fmt: skip

@@ -1,0 +1,80 @@
+"""Per-example files of runs, and what a report makes of them."""
+
+import csv
+import io
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs import fig1_randomization, table1_cifar10
+from rethink import errors, runs
+from rethink.report import examples, pages, results, sources
+from tests import report_runs
+
+_TRUE = "mlp_1x512/true/none"
+
+
+def _found(root, module=table1_cifar10, smoke=False, **kwargs):
+  path = pathlib.Path(module.__file__)
+  text = f"{path}:smoke" if smoke else str(path)
+  return results.Results(sources.load(text), root, **kwargs)
+
+
+def _arrays(correct, label=(0, 1, 2), true_label=(0, 0, 2)):
+  return {
+    "id": np.arange(len(label)),
+    "label": label,
+    "true_label": true_label,
+    "loss": np.linspace(0, 1, len(label)),
+    "correct": correct,
+  }
+
+
+def test_examples_are_read_as_they_are_written(tmp_path):
+  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
+  run.log_examples(3, _arrays((True, False, True)))
+  found = runs.read_examples(run.workdir)
+  assert list(found) == [3]
+  assert found[3]["id"].dtype == np.uint64
+  assert found[3]["correct"].tolist() == [True, False, True]
+  assert not list(run.workdir.glob("examples/*.partial"))
+  (run.workdir / "examples" / "epoch0004.npz").write_bytes(b"torn")
+  with pytest.raises(errors.ConfigError, match=r"epoch0004\.npz"):
+    examples.curves(run.workdir)
+
+
+def test_clean_and_corrupted_examples_have_curves_of_their_own(tmp_path):
+  name = "inception/p0.5/seed0"
+  run = report_runs.write(tmp_path, fig1_randomization, name)
+  assert examples.curves(run.workdir) is None
+  run.log_examples(1, _arrays((True, False, False)))
+  run.log_examples(5, _arrays((True, True, True)))
+  curves = examples.curves(run.workdir)
+  assert curves is not None
+  assert curves.epoch.tolist() == [1, 5]
+  assert curves.clean.tolist() == [0.5, 1.0]
+  assert curves.corrupted.tolist() == [0.0, 1.0]
+  keys = [
+    f.key for f in pages.section(_found(tmp_path, fig1_randomization)).figures
+  ]
+  assert "fig1_randomization-examples" in keys
+
+
+def test_the_export_scores_every_example(tmp_path):
+  name = "inception/p0.5/seed0"
+  run = report_runs.write(tmp_path, fig1_randomization, name)
+  for epoch, correct in (
+    (1, (True, False, False)),
+    (2, (False, True, False)),
+    (4, (True, True, False)),
+  ):
+    run.log_examples(epoch, _arrays(correct))
+  path = tmp_path / "examples.csv"
+  assert examples.export(path, [_found(tmp_path, fig1_randomization)]) == 3
+  lines = list(csv.DictReader(io.StringIO(path.read_text())))
+  assert [one["first_fitted_epoch"] for one in lines] == ["1", "2", "0"]
+  assert [one["times_forgotten"] for one in lines] == ["1", "0", "0"]
+  assert [one["corrupted"] for one in lines] == ["0", "1", "0"]
+  assert {one["run"] for one in lines} == {name}
+  assert lines[2]["last_loss"] == "1.0" and lines[2]["last_correct"] == "0"
