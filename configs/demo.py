@@ -38,7 +38,7 @@ RUNS = {
 def get_config(run: str = "mlp_1x512/true_labels"):
   """One run of the demo, by name."""
   config = base.get_config()
-  config.batch_size = 50  # divides 1,500: no second program for a last batch
+  config.batch_size = 50
   config.num_epochs = 100
   config.stop_at_train_loss = 0.005
   config.schedule = "exponential(decay=0.99)"

@@ -157,8 +157,7 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
   """The compiled steps [start, stop) of an epoch.
 
   Returns `advance(state, data, order, inputs, start, stop)`, which consumes
-  `state`. The last, shorter batch of an epoch has a program of its own, so
-  that it is neither dropped nor padded.
+  `state`. The last, shorter batch of an epoch is neither dropped nor padded.
   """
 
   def step(state, data, order, inputs, start, batch_size):
@@ -170,33 +169,41 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
     start = i * recipe.batch_size
     return step(state, data, order, inputs, start, recipe.batch_size)
 
-  @functools.partial(jax.jit, donate_argnums=0)
-  def train_one(state, data, order, inputs, i):
-    return full(i, state, data, order, inputs)
-
-  @functools.partial(jax.jit, donate_argnums=0)
-  def train_many(state, data, order, inputs, start, stop):
-    return jax.lax.fori_loop(
-      start, stop, lambda i, s: full(i, s, data, order, inputs), state
-    )
-
-  @functools.partial(jax.jit, donate_argnums=0)
   def train_tail(state, data, order, inputs):
     rest = len(order) % recipe.batch_size
     return step(state, data, order, inputs, len(order) - rest, rest)
 
-  by_host = drives_from_host(recipe, channels)
+  @functools.partial(jax.jit, donate_argnums=0)
+  def train_many(state, data, order, inputs, start, stop):
+    whole, rest = divmod(len(order), recipe.batch_size)
+    if whole:
+      end = jnp.minimum(stop, whole)
+      state = jax.lax.fori_loop(
+        start, end, lambda i, s: full(i, s, data, order, inputs), state
+      )
+    if rest:
+      state = jax.lax.cond(
+        stop > whole,
+        lambda s: train_tail(s, data, order, inputs),
+        lambda s: s,
+        state,
+      )
+    return state
+
+  if not drives_from_host(recipe, channels):
+    return train_many
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def train_one(state, data, order, inputs, i):
+    return full(i, state, data, order, inputs)
+
+  train_last = jax.jit(train_tail, donate_argnums=0)
 
   def advance(state, data, order, inputs, start, stop):
-    whole = min(stop, len(order) // recipe.batch_size)
-    if by_host:
-      for i in range(start, whole):
-        state = train_one(state, data, order, inputs, i)
-    elif start < whole:
-      state = train_many(state, data, order, inputs, start, whole)
-    if stop > whole:
-      state = train_tail(state, data, order, inputs)
-    return state
+    whole = len(order) // recipe.batch_size
+    for i in range(start, min(stop, whole)):
+      state = train_one(state, data, order, inputs, i)
+    return train_last(state, data, order, inputs) if stop > whole else state
 
   return advance
 

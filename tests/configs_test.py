@@ -118,3 +118,16 @@ def test_table_1_has_the_rows_of_the_paper():
 def test_an_unknown_run_names_those_that_exist():
   with pytest.raises(errors.ConfigError, match="mlp_1x512/random_labels"):
     MODULES["demo"].get_config("mlp/nothing")
+
+
+def test_the_rows_of_table_1_need_at_most_8_training_programs():
+  module = MODULES["table1_cifar10"]
+  (table,) = module.REPORT.tables
+  _, spread = resident.shardings()
+  needed = {
+    recipes.build(
+      settings.resolve(_load(module, f"{row.runs}/seed0")), 10, spread
+    )
+    for row in table.rows
+  }
+  assert len(needed) <= 8
