@@ -5,7 +5,9 @@
 
 A run is model/corruption/seed. `p0.3` corrupts labels with probability 0.3;
 p0.0 are the true labels and p1.0 the random ones, so that Figures 1a, 1b and 1c
-share their runs. The paper's numbers are read off its vector graphics.
+share their runs. The paper's numbers are read off its vector graphics. Another
+network of `cifar10.MODELS`, or one of your own added there, may stand in
+_CURVED and _VARIED.
 """
 
 from configs import cifar10
@@ -34,7 +36,7 @@ PIXELS = {
 def _runs(models, probabilities) -> ex.Runs:
   labels = {f"p{p}": _labels(p) for p in probabilities}
   runs = {}
-  for model in _VARIED:  # one after the other: runs of one share its program
+  for model in filter(models.__contains__, _VARIED):
     data = {**labels, **(PIXELS if model == _CURVED else {})}
     runs |= ex.product(model={model: models[model]}, data=data, seed=ex.SEEDS)
   return runs
@@ -46,7 +48,7 @@ RUNS = {
 }
 
 
-def get_config(run: str = "inception/p0.0/seed0"):
+def get_config(run: str = next(iter(RUNS))):
   """One run of Figure 1, by name."""
   return ex.select(cifar10.get_config(), RUNS, run)
 
@@ -119,32 +121,52 @@ _ERRORS = {
 
 def _setting(name: str) -> ex.Row:
   corruption, _, epochs = _SETTINGS[name]
+  levels = {str(k): v for k, v in zip(_LEVELS, epochs, strict=True)}
   return ex.Row(
     heads=(name,),
     runs=f"{_CURVED}/{corruption}",
-    paper={str(k): v for k, v in zip(_LEVELS, epochs, strict=True)},
-    parameters=cifar10.PARAMETERS[_CURVED],
+    paper=levels if _CURVED == "inception" else {},
+    parameters=cifar10.PARAMETERS.get(_CURVED, 0),
   )
 
 
+def _line(name: str) -> ex.Line:
+  corruption, losses, _ = _SETTINGS[name]
+  paper = _curve(losses) if _CURVED == "inception" else ()
+  return ex.Line(name, f"{_CURVED}/{corruption}", "train/loss", paper)
+
+
 def _corrupted(model: str, i: int) -> ex.Row:
-  epochs = _EPOCHS[model]
+  paper = {}
+  if model in _EPOCHS:
+    epochs = _EPOCHS[model]
+    paper["fit"], paper["relative"] = epochs[i], epochs[i] / epochs[0]
+    paper["corrupted"] = _ERRORS[model][i]
   return ex.Row(
-    heads=(cifar10.NAMES[model], str(_PROBABILITIES[i])),
+    heads=(cifar10.NAMES.get(model, model), str(_PROBABILITIES[i])),
     runs=f"{model}/p{_PROBABILITIES[i]}",
-    paper={
-      "fit": epochs[i],
-      "relative": epochs[i] / epochs[0],
-      "corrupted": _ERRORS[model][i],
-    },
-    parameters=cifar10.PARAMETERS[model],
+    paper=paper,
+    parameters=cifar10.PARAMETERS.get(model, 0),
     baseline=f"{model}/p0.0",
+  )
+
+
+def _verdict(model: str) -> ex.Memorization:
+  paper = ""
+  if model in _EPOCHS:
+    paper = f"{_EPOCHS[model][-1] / _EPOCHS[model][0]:.2f} times the epochs"
+  return ex.Memorization(
+    name=cifar10.NAMES.get(model, model),
+    true=f"{model}/p0.0",
+    random=f"{model}/p1.0",
+    noise=f"{model}/gaussian" if model == _CURVED else "",
+    paper=paper,
   )
 
 
 _SERIES = tuple(
   ex.Series(
-    cifar10.NAMES[model],
+    cifar10.NAMES.get(model, model),
     tuple((p, f"{model}/p{p}") for p in _PROBABILITIES),
   )
   for model in _VARIED
@@ -162,7 +184,7 @@ REPORT = ex.Report(
     ex.Table(
       key="levels",
       title="First epoch with a clean train loss of at most a level (1a)",
-      heads=("small Inception on",),
+      heads=(f"{cifar10.NAMES.get(_CURVED, _CURVED)} on",),
       columns=tuple(
         ex.Column(
           str(level),
@@ -211,10 +233,7 @@ REPORT = ex.Report(
       key="1a-learning-curves",
       title="Learning curves (1a)",
       ylabel="train loss (nats, clean pass)",
-      lines=tuple(
-        ex.Line(name, f"{_CURVED}/{runs}", "train/loss", _curve(losses))
-        for name, (runs, losses, _) in _SETTINGS.items()
-      ),
+      lines=tuple(_line(name) for name in _SETTINGS),
       until=64,
     ),
     ex.Against(
@@ -245,22 +264,19 @@ REPORT = ex.Report(
       level=90.0,
       level_label="chance",
     ),
-    ex.Examples(
-      key="examples",
-      title="Clean and corrupted examples (not in the paper)",
-      series=tuple((f"p = {p}", f"{_CURVED}/p{p}") for p in (0.2, 0.5, 0.8)),
+    *(
+      ex.Examples(
+        key=f"examples-{model}",
+        title=(
+          f"{cifar10.NAMES.get(model, model)}: clean and corrupted examples"
+          " (not in the paper)"
+        ),
+        series=tuple((f"p = {p}", f"{model}/p{p}") for p in (0.2, 0.5, 0.8)),
+      )
+      for model in _VARIED
     ),
   ),
-  verdicts=tuple(
-    ex.Memorization(
-      name=cifar10.NAMES[model],
-      true=f"{model}/p0.0",
-      random=f"{model}/p1.0",
-      noise="inception/gaussian" if model == _CURVED else "",
-      paper=f"{_EPOCHS[model][-1] / _EPOCHS[model][0]:.2f} times the epochs",
-    )
-    for model in _VARIED
-  ),
+  verdicts=tuple(_verdict(model) for model in _VARIED),
   notes=(
     *cifar10.NOTES,
     "The paper gives no criterion for the time to overfit. Here it is the first"

@@ -6,6 +6,7 @@ import pytest
 
 from configs import table1_cifar10
 from rethink import experiments
+from rethink.report import sources
 from tests.conftest import ROOT
 
 REPORTED = {
@@ -68,3 +69,23 @@ def test_table_1_has_19_rows_with_both_numbers_of_the_paper():
     89.05 + 89.31 + 86.03 + 85.75 + 9.78 + 83 + 82 + 10.12 + 81.22 + 79.66
     + 77.36 + 76.07 + 9.86 + 53.35 + 52.39 + 10.48 + 50.39 + 50.51 + 10.61
   )  # fmt: skip
+
+
+def test_another_network_needs_one_line_in_table_1(tmp_path):
+  path = ROOT / "configs" / "table1_cifar10.py"
+  line = 'MODELS = {"mine": dict(model="mine:Net()", learning_rate=0.1)}'
+  text = path.read_text().replace("MODELS = cifar10.MODELS", line)
+  assert line in text
+  own = tmp_path / path.name
+  own.write_text(text)
+  source = sources.load(str(own))
+  (table,) = source.report.tables
+  assert [row.heads for row in table.rows] == [
+    ("mine", "yes", "yes", "true"),
+    ("mine", "yes", "no", "true"),
+    ("mine", "no", "yes", "true"),
+    ("mine", "no", "no", "true"),
+    ("mine", "no", "no", "random"),
+  ]
+  assert not any(row.paper or row.parameters for row in table.rows)
+  assert all(f"{row.runs}/seed0" in source.runs for row in table.rows)

@@ -58,7 +58,7 @@ def test_clean_and_corrupted_examples_have_curves_of_their_own(tmp_path):
   keys = [
     f.key for f in pages.section(_found(tmp_path, fig1_randomization)).figures
   ]
-  assert "fig1_randomization-examples" in keys
+  assert "fig1_randomization-examples-inception" in keys
 
 
 def test_the_export_scores_every_example(tmp_path):

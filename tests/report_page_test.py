@@ -75,7 +75,7 @@ def test_every_experiment_has_its_files(out):
     for figure in json.loads((out / f"{name}.json").read_text())["figures"]:
       assert figure["file"] in names
       assert figure["file"].replace(".svg", ".png") in names
-  for stem in ("1a-learning-curves", "1b-time-to-fit", "examples"):
+  for stem in ("1a-learning-curves", "1b-time-to-fit", "examples-inception"):
     assert f"fig1_randomization-{stem}.svg" in names
 
 

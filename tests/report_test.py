@@ -110,7 +110,7 @@ def test_without_batch_norm_the_tolerance_is_three_points(tmp_path):
     ),
     (
       dict(regularizers=("dropout(0.5)",)),
-      "regularizers dropout(rate=0.5) instead of none",
+      "regularizers dropout(rate=0.5) instead of weight_decay(0.0)",
     ),
   ],
 )
@@ -164,7 +164,10 @@ def test_a_stand_in_is_judged_and_named_beside_every_number(tmp_path):
     ("mlp()", "alexnet()", False),
     ("weight_decay(1)", "weight_decay(coefficient=1.0)", True),
     ("mine:Net(filters=2)", "mine:Net(filters=2)", True),
-    ("mine:Net()", "mine:Net(filters=2)", False),
+    ("mine:Net()", "mine:Net(filters=2)", True),  # its default
+    ("mine:Net(filters=1)", "mine:Net(filters=2)", False),
+    ("mine:Net()", "other:Net()", False),
+    ("mine:make('a:b')", "mine:make(kind='a:b')", True),
   ],
 )
 def test_calls_are_compared_by_their_arguments(expected, actual, same):

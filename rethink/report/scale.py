@@ -1,6 +1,7 @@
 """Is a run the paper's set-up, or smaller, or other?"""
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,10 @@ def reasons(
     if argument.startswith("--config.") and field in _COMPONENTS | _LISTS:
       if not any(reason.startswith(f"{field} ") for reason in found):
         found.append(f"{field} {_text(outcome[field])}, set by hand")
-  return tuple(found)
+  # What else differs says little once the model is another one.
+  return tuple(
+    sorted(found, key=lambda reason: not reason.startswith("model "))
+  )
 
 
 def remark(record: runs.Record, report: experiments.Report) -> str:
@@ -97,16 +101,17 @@ def _same_call(expected: str, actual: str) -> bool:
 
 
 def _parse(call: str) -> tuple[str, list, dict[str, Any]] | None:
+  module, path = re.fullmatch(r"([\w.]+:)?(.*)", call, re.DOTALL).groups("")
   try:
-    node = ast.parse(call, mode="eval").body
-  except SyntaxError:  # module.path:function(...)
+    node = ast.parse(path, mode="eval").body
+  except SyntaxError:  # as it was written, then
     return None
   if isinstance(node, ast.Name):
-    return node.id, [], {}
+    return module + node.id, [], {}
   if not isinstance(node, ast.Call):
     return None
   return (
-    ast.unparse(node.func),
+    module + ast.unparse(node.func),
     [ast.literal_eval(value) for value in node.args],
     {str(k.arg): ast.literal_eval(k.value) for k in node.keywords},
   )
