@@ -52,8 +52,9 @@ def test_no_command_escapes_the_test():
   text = (ROOT / "README.md").read_text()
   fences = re.findall(r"^```(\w*)$", text, re.MULTILINE)[::2]
   assert fences.count("bash") == len(commands())
-  # The one plain block is the flow of an example.
-  assert sorted(set(fences)) == ["", "bash"] and fences.count("") == 1
+  # The flow of an example, and a line that tests/report_configs_test.py tries.
+  assert sorted(set(fences)) == ["", "bash", "python"]
+  assert fences.count("") == fences.count("python") == 1
 
 
 def test_no_placeholder_and_no_local_path_is_left():
