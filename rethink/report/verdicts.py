@@ -28,7 +28,10 @@ class Verdict(NamedTuple):
 
 
 def all_of(found: results.Results) -> list[Verdict]:
-  """The verdicts of an experiment; those without runs at its scale left out."""
+  """The verdicts of an experiment, those that still miss their runs last.
+
+  Those without runs at its scale are left out.
+  """
   verdicts = []
   own_data = not found.source.report.source
   for wanted in found.source.report.verdicts:
@@ -48,7 +51,7 @@ def all_of(found: results.Results) -> list[Verdict]:
       answer, details = _memorization(wanted, found)
     made = _made(group, own_data) if group.done else ""
     verdicts.append(Verdict(wanted.name, answer, details, wanted.paper, made))
-  return verdicts
+  return sorted(verdicts, key=lambda verdict: not verdict.made)
 
 
 def _early_stopping(group: results.Group) -> tuple[str, str]:
