@@ -101,9 +101,10 @@ def _same_call(expected: str, actual: str) -> bool:
 
 
 def _parse(call: str) -> tuple[str, list, dict[str, Any]] | None:
-  module, path = re.fullmatch(r"([\w.]+:)?(.*)", call, re.DOTALL).groups("")
+  match = re.match(r"[\w.]+:", call)  # the module of a user's component
+  module = match[0] if match else ""
   try:
-    node = ast.parse(path, mode="eval").body
+    node = ast.parse(call[len(module) :], mode="eval").body
   except SyntaxError:  # as it was written, then
     return None
   if isinstance(node, ast.Name):
