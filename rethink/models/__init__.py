@@ -17,7 +17,6 @@ import jax
 
 from rethink import errors, specs
 
-
 _DISTRIBUTIONS = ("normal", "uniform", "orthogonal", "variance_scaling")
 
 
