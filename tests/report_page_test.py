@@ -41,15 +41,18 @@ def runs_dir(tmp_path_factory) -> pathlib.Path:
     write(table1_cifar10, f"mlp_1x512/true/none/seed{seed}", 10)
     write(fig1_randomization, f"inception/p0.0/seed{seed}", 10 + seed)
     write(fig1_randomization, f"inception/p1.0/seed{seed}", 36 + seed)
-  half = write(fig1_randomization, "inception/p0.5/seed0", 25)
-  arrays = {
-    "id": np.arange(100),
-    "label": np.zeros(100, int),
-    "true_label": np.arange(100) % 2,
-    "loss": np.ones(100),
-  }
-  for epoch in (1, 10, 40):
-    half.log_examples(epoch, arrays | {"correct": np.arange(100) < 2.5 * epoch})
+  rows = [
+    row(
+      epoch,
+      **{
+        "train/accuracy_on_clean": epoch / 40,
+        "train/accuracy_on_corrupted": epoch / 80,
+      },
+    )
+    for epoch in range(1, 41)
+  ]
+  name = "inception/p0.5/seed0"
+  report_runs.write(root, fig1_randomization, name, rows)
   write(fig2_implicit, "inception/seed0", 10)
   write(fig2_implicit, "smoke/inception/seed0", 10, images=500)
   return root

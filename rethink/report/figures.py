@@ -8,10 +8,14 @@ from matplotlib import axes as mpl_axes
 from matplotlib import lines as mpl_lines
 
 from rethink import experiments
-from rethink.report import examples, results, style
+from rethink.report import results, style
 
 Look = dict[str, Any]  # of a line
 _FADED = 0.45  # all seeds but the first
+_ON_CLEAN, _ON_CORRUPTED = (
+  "train/accuracy_on_clean",
+  "train/accuracy_on_corrupted",
+)
 
 
 class Figure(NamedTuple):
@@ -172,21 +176,24 @@ def _examples(
   """Draws; the paper has no such lines."""
   for i, (label, runs) in enumerate(wanted.series):
     for n, record in enumerate(found.group(runs).records):
-      curves = examples.curves(record.workdir)
-      if curves is None:
+      rows = [row for row in record.rows if _ON_CLEAN in row]
+      if not rows:
         continue
+      epochs = [row["epoch"] for row in rows]
       look: Look = dict(
         color=style.COLORS[i],
         marker=style.MARKERS[i],
+        markevery=max(1, len(epochs) // 12),
         alpha=_FADED if n else 1.0,
       )
-      axes.plot(
-        curves.epoch,
-        100 * curves.clean,
-        label=None if n else label,
-        **look,
-      )
-      axes.plot(curves.epoch, 100 * curves.corrupted, **look, **style.CORRUPTED)
+      for name, kind in ((_ON_CLEAN, {}), (_ON_CORRUPTED, style.CORRUPTED)):
+        axes.plot(
+          epochs,
+          [100 * row[name] for row in rows],
+          label=None if n or kind else label,
+          **look,
+          **kind,
+        )
   axes.set_xlabel("epoch")
   axes.set_ylabel("predicted as labelled (%, clean pass)")
   handles, labels = axes.get_legend_handles_labels()
