@@ -295,6 +295,16 @@ def test_provenance_names_the_runs_code_data_and_device(tmp_path):
   assert str(tmp_path) not in json.dumps(values)
 
 
+def test_a_cpu_has_the_name_of_its_host(tmp_path):
+  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
+  run.update(host="Some CPU, 2 cores")
+  line, _ = _line(tmp_path, _TRUE)
+  assert tables.made(line.group).device == "Some CPU, 2 cores"
+  run.update(device="Some GPU", devices=2)
+  line, _ = _line(tmp_path, _TRUE)
+  assert tables.made(line.group).device == "Some GPU × 2"
+
+
 def test_the_csv_has_a_line_for_every_number(tmp_path):
   report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
   section = pages.section(_found(tmp_path))
