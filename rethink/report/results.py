@@ -161,7 +161,8 @@ class Results:
       seed = _seed(run)
       try:
         state = record.status["state"]
-        if state == "done" and record.rows:
+        if state == "done":
+          _check_complete(record)
           done[seed] = record
           why = scale.reasons(
             config,
@@ -187,6 +188,16 @@ class Results:
       tuple(reduced),
       "; ".join(filter(None, remarks)),
       threshold or 0.0,
+    )
+
+
+def _check_complete(record: runs.Record) -> None:
+  last = record.rows[-1]["step"] if record.rows else "none"
+  if last != record.status["step"]:
+    raise errors.ConfigError(
+      f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but the run is"
+      f" done with step {record.status['step']}; restore the file, or delete the"
+      " run and do it again"
     )
 
 
