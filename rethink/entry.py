@@ -95,8 +95,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     text = ". ".join(str(error).splitlines())
     if re.fullmatch(r"'\w+'", text):
       text = (
-        f"there is no field {text}; configs/base.py (and configs/kernels.py, for"
-        " kernels) has those that there are"
+        f"there is no field {text}; configs/base.py has those that there are,"
+        " for kernels configs/kernels.py"
       )
     _fail(f"--config: {text}")
   raise AssertionError("not reached")

@@ -196,8 +196,8 @@ def _check_complete(record: runs.Record) -> None:
   if last != record.status["step"]:
     raise errors.ConfigError(
       f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but the run is"
-      f" done with step {record.status['step']}; restore the file, or delete the"
-      " run and do it again"
+      f" done with step {record.status['step']}; restore the file, or delete"
+      " the run and do it again"
     )
 
 
