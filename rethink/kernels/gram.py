@@ -99,7 +99,9 @@ class PointGram:
   def _filled(self, i, j, dtype, shift):
     if self._hold is None:
       return self._tile(i, j, dtype, shift)
-    return _shifted(self._exact(i, j), shift if i == j else 0.0, dtype=dtype)
+    return tiles.shifted(
+      self._exact(i, j), shift if i == j else 0.0, dtype=dtype
+    )
 
   def _exact(self, i, j):
     if self._hold is None:
@@ -210,11 +212,6 @@ def _tile(
   return values + jnp.where(same, jnp.where(rows < n, shift, 1), 0).astype(
     dtype
   )
-
-
-@functools.partial(jax.jit, static_argnames="dtype")
-def _shifted(tile, shift, *, dtype):
-  return (tile + shift * jnp.eye(len(tile), dtype=tile.dtype)).astype(dtype)
 
 
 @functools.partial(jax.jit, static_argnames="static")
