@@ -57,9 +57,10 @@ class PointGram:
   """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`.
 
   Points that are raw pixels, multiples of 1/255 in [0, 1], are held as integers
-  instead, around 128 if only distances matter. Sums of 1,024 (else 258) of their
-  products stay within 2^24 and are exact in float32, whatever their order:
-  distances in float64 then cost products in float32, a third of the time.
+  instead, around 128 if only distances matter. Sums of 1,024 (else 258) of
+  their products stay within 2^24 and are exact in float32, whatever their
+  order: distances in float64 then cost products in float32, a third of the
+  time.
 
   Attributes:
     kernel: with its bandwidth.
