@@ -279,9 +279,9 @@ REPORT = ex.Report(
   notes=(
     "Of the paper's kernels only that of MNIST's pixels is known, from the"
     " first author's published code. Bandwidths of CIFAR-10 and the wavelets,"
-    " the wavelets themselves and the ridges are not in the paper: bandwidths of"
-    " CIFAR-10 and the ridge of the filters are chosen on held-out training"
-    " images, wavelets take the median distance.",
+    " the wavelets themselves and the ridges are not in the paper. Here the"
+    " bandwidths of CIFAR-10 and the ridge of the filters are the best on"
+    " held-out training images; wavelets take the median distance.",
     "The paper gives 220 and 390 for the norms on MNIST and no formula; the"
     " table of norms has the likely ones beside it.",
   ),
