@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rethink import errors, evaluate, metrics, runs, settings, signals
+from rethink import (
+  errors,
+  evaluate,
+  metrics,
+  norms,
+  runs,
+  settings,
+  signals,
+)
 from rethink.expressivity import certificate, construct, modules
 from rethink.pipeline import resident, splits, views
 
@@ -69,6 +77,7 @@ class Construction:
     built = time.monotonic() - began
     self._between()
     found = certificate.certify(network, points, values)
+    certified = time.monotonic() - began - built
     if not found.holds:
       raise errors.DataError(
         "the network does not fit its points in float64:"
@@ -83,12 +92,15 @@ class Construction:
     self.run.update(
       parameters=network.num_weights,
       certificate=found._asdict(),
-      lipschitz=network.lipschitz,
-      weight_norm=float(np.linalg.norm(params["weights"])),
+      depth=len(network.layers) - 1,
+      width=max(len(layer.bias) for layer in network.layers[:-1]),
+      lipschitz_bound=network.lipschitz,  # and no more than that
+      **norms.of(module, params),
     )
     row = self._row(module, params)
     row |= {
       "time/build_seconds": round(built, 3),
+      "time/certify_seconds": round(certified, 3),
       "time/seconds": round(self.run.seconds, 3),
     }
     self.run.log(row)
@@ -115,7 +127,11 @@ class Construction:
     sums = {}
     with jax.enable_x64():
       everywhere, spread = resident.shardings()
-      for name in ("float64", "float32"):
+      for name, split in (
+        ("float64", "train"),
+        ("float64", "test"),
+        ("float32", "train"),
+      ):
         dtype = jnp.dtype(name)
         cast = evaluate.cast(jax.tree.map(jnp.asarray, dict(params)), dtype)
         run = evaluate.program(
@@ -125,16 +141,15 @@ class Construction:
           self.config.eval_batch_size,
           spread,
         )
-        for split in ("train", "test"):
-          sums[name, split] = evaluate.evaluate(
-            run,
-            jax.device_put(cast, everywhere),
-            {},
-            resident.put(getattr(self.loaded, split), everywhere),
-            self.config.eval_batch_size,
-            chunk_seconds=self.config.bookkeeping.chunk_seconds,
-            between=self._between,
-          )
+        sums[name, split] = evaluate.evaluate(
+          run,
+          jax.device_put(cast, everywhere),
+          {},
+          resident.put(getattr(self.loaded, split), everywhere),
+          self.config.eval_batch_size,
+          chunk_seconds=self.config.bookkeeping.chunk_seconds,
+          between=self._between,
+        )
     in_float32 = metrics.train_means(sums["float32", "train"])
     return {
       "step": 0,

@@ -34,11 +34,14 @@ def test_random_labels_are_fitted_by_a_network_that_is_never_trained(
   if "depth" not in method:
     outputs = 10 if "one_hot" in method else 1
     assert status["parameters"] == 64 + 320 + 320 * outputs
+    assert (status["depth"], status["width"]) == (1, 320)
+  else:
+    assert status["depth"] == 7 and 46 <= status["width"] <= 50
   with np.load(tmp_path / "network.npz") as arrays:
-    norm = np.linalg.norm(arrays["weights"])
+    norm = np.linalg.norm(np.concatenate([a.ravel() for a in arrays.values()]))
     assert arrays["direction"].shape == (64,)
   np.testing.assert_allclose(norm, status["weight_norm"])
-  assert status["lipschitz"] > 0
+  assert status["lipschitz_bound"] > 0
 
 
 def test_the_seed_draws_the_direction(config, tmp_path, data_dir):
