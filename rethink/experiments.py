@@ -11,10 +11,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rethink import errors
+from rethink.plots import Against as Against
+from rethink.plots import Curves as Curves
+from rethink.plots import Examples as Examples
+from rethink.plots import Line as Line
+from rethink.plots import Plot as Plot
+from rethink.plots import Points as Points
+from rethink.plots import Profile as Profile
+from rethink.plots import Series as Series
+from rethink.plots import Trace as Trace
 
 Overrides = Mapping[str, Any]
 Runs = dict[str, dict[str, Any]]
-Points = tuple[tuple[float, float], ...]
 
 SMOKE = "smoke/"  # in front of the names of small variants of the runs
 SEEDS = {f"seed{n}": dict(seed=n) for n in range(5)}
@@ -140,89 +148,6 @@ class Table(NamedTuple):
   rows: tuple[Row, ...]
 
 
-class Line(NamedTuple):
-  """A learning curve.
-
-  Attributes:
-    label: for people.
-    runs: as in `Row`.
-    metric: of metrics.jsonl.
-    paper: (epoch, value in shown units) as measured in the paper's figure.
-  """
-
-  label: str
-  runs: str
-  metric: str
-  paper: Points = ()
-
-
-class Curves(NamedTuple):
-  """A figure of metrics over epochs.
-
-  Attributes:
-    key: part of file names.
-    title: for people.
-    ylabel: of the vertical axis.
-    lines: the curves.
-    unit: as in `Column`.
-    until: last epoch shown, 0 for all.
-    early_stopping: shade what lies between a curve and its best so far.
-  """
-
-  key: str
-  title: str
-  ylabel: str
-  lines: tuple[Line, ...]
-  unit: str = "nats"
-  until: float = 0.0
-  early_stopping: bool = False
-
-
-class Series(NamedTuple):
-  """Rows of a table as a line: (horizontal value, the rows' runs)."""
-
-  label: str
-  points: tuple[tuple[float, str], ...]
-
-
-class Against(NamedTuple):
-  """A figure of one column of a table against a property of its rows.
-
-  Attributes:
-    key: part of file names.
-    title: for people.
-    table: key of the table.
-    column: key of its column.
-    xlabel: of the horizontal axis.
-    series: the lines.
-    level: a value to mark with a horizontal line, None for none.
-    level_label: what that value is.
-  """
-
-  key: str
-  title: str
-  table: str
-  column: str
-  xlabel: str
-  series: tuple[Series, ...]
-  level: float | None = None
-  level_label: str = ""
-
-
-class Examples(NamedTuple):
-  """A figure of clean and corrupted training examples over epochs.
-
-  Attributes:
-    key: part of file names.
-    title: for people.
-    series: (label, runs) of partially corrupted labels.
-  """
-
-  key: str
-  title: str
-  series: tuple[tuple[str, str], ...]
-
-
 class Memorization(NamedTuple):
   """A verdict: does a learner fit what cannot be learned?
 
@@ -266,7 +191,7 @@ class Report(NamedTuple):
     source: where in the paper; "" if it is not there.
     question: what the experiment asks, in a sentence or two.
     tables: at least one; a figure's runs need not stand in one.
-    figures: Curves, Against and Examples.
+    figures: of `plots`.
     verdicts: Memorization and EarlyStopping, shown first.
     notes: what the paper leaves open or contradicts, and what is done here.
     train_examples: of the paper's training set, 0 if there is no paper.
@@ -277,7 +202,7 @@ class Report(NamedTuple):
   source: str
   question: str
   tables: tuple[Table, ...]
-  figures: tuple[Curves | Against | Examples, ...] = ()
+  figures: tuple[Plot, ...] = ()
   verdicts: tuple[Memorization | EarlyStopping, ...] = ()
   notes: tuple[str, ...] = ()
   train_examples: int = 0

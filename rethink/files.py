@@ -1,11 +1,15 @@
 """Small files: whole or not at all, durable, and faults that name them."""
 
 import contextlib
+import io
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from rethink import errors
 
@@ -28,6 +32,14 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
   """Writes a JSON file as `write` does."""
   write(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes a compressed .npz file as `write` does."""
+  content = io.BytesIO()
+  values: dict[str, Any] = dict(arrays)
+  np.savez_compressed(content, **values)
+  write(path, content.getvalue())
 
 
 def append(path: pathlib.Path, line: str) -> None:
@@ -55,6 +67,21 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
   except json.JSONDecodeError as error:
     raise errors.ConfigError(
       f"{path} is no JSON ({error}); restore it or use another --workdir"
+    ) from None
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """The arrays of an .npz file.
+
+  Raises:
+    ConfigError: if it cannot be read.
+  """
+  try:
+    with np.load(path) as arrays:
+      return {name: arrays[name] for name in arrays.files}
+  except (OSError, ValueError, zipfile.BadZipFile) as error:
+    raise errors.ConfigError(
+      f"{path} cannot be read ({error}); delete it"
     ) from None
 
 

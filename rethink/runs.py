@@ -6,6 +6,7 @@
                  and clock times stand under "time/"
   checkpoints/   the newest states; best/ the one with the best metric
   examples/      epoch<NNNN>.npz: what was fitted, example by example
+  curves/        <name>.npz: what is measured along another axis than epochs
   damaged/       states that failed their check, set aside
   lock.json      which process works here
 
@@ -14,13 +15,11 @@ Imports no JAX: reports read runs on machines that have none.
 
 import datetime
 import hashlib
-import io
 import json
 import os
 import pathlib
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -78,17 +77,21 @@ def read_examples(
   Raises:
     ConfigError: naming a file that cannot be read.
   """
-  found = {}
   folder = pathlib.Path(workdir) / "examples"
-  for path in sorted(folder.glob("epoch*.npz")):
-    try:
-      with np.load(path) as arrays:
-        found[int(path.stem[5:])] = {name: arrays[name] for name in EXAMPLES}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-      raise errors.ConfigError(
-        f"{path} cannot be read ({error}); delete it"
-      ) from None
-  return found
+  return {
+    int(path.stem[5:]): files.read_arrays(path)
+    for path in sorted(folder.glob("epoch*.npz"))
+  }
+
+
+def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
+  """What `Run.log_curve` wrote; {} if that was nothing.
+
+  Raises:
+    ConfigError: naming a file that cannot be read.
+  """
+  path = pathlib.Path(workdir) / "curves" / f"{name}.npz"
+  return files.read_arrays(path) if path.exists() else {}
 
 
 def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
@@ -96,7 +99,8 @@ def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
 
   The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
   """
-  fitted = (r["epoch"] for r in rows if r["train/loss"] <= threshold)
+  trained = (row for row in rows if row["epoch"])  # 0 is that of a solution
+  fitted = (r["epoch"] for r in trained if r["train/loss"] <= threshold)
   return next(fitted, None)
 
 
@@ -264,12 +268,22 @@ class Run:
     """
     folder = self.workdir / "examples"
     folder.mkdir(exist_ok=True)
-    content = io.BytesIO()
-    typed: dict[str, Any] = {
+    typed = {
       name: np.asarray(arrays[name], dtype) for name, dtype in EXAMPLES.items()
     }
-    np.savez_compressed(content, **typed)
-    files.write(folder / f"epoch{epoch:04d}.npz", content.getvalue())
+    files.write_arrays(folder / f"epoch{epoch:04d}.npz", typed)
+
+  def log_curve(self, name: str, **arrays: Any) -> None:
+    """Writes a curve over another axis than epochs: a spectrum, say.
+
+    Args:
+      name: of the curve, a file name; one that is there is replaced.
+      **arrays: of equal length, each [n]; whoever draws it chooses x and y.
+    """
+    folder = self.workdir / "curves"
+    folder.mkdir(exist_ok=True)
+    curve = {key: np.asarray(values) for key, values in arrays.items()}
+    files.write_arrays(folder / f"{name}.npz", curve)
 
   def update(self, **fields: Any) -> None:
     """Rewrites status.json with these fields changed."""

@@ -26,6 +26,8 @@ def test_every_row_line_and_verdict_names_runs_that_exist(name):
   for figure in report.figures:
     if isinstance(figure, experiments.Curves):
       named |= {line.runs for line in figure.lines}
+    elif isinstance(figure, experiments.Profile):
+      named |= {trace.runs for trace in figure.traces}
     elif isinstance(figure, experiments.Examples):
       named |= {name for _, name in figure.series}
     else:

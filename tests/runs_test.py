@@ -23,6 +23,21 @@ def test_what_is_written_is_read(tmp_path):
   assert _run(tmp_path, seed=3).rows == record.rows
 
 
+def test_a_curve_is_read_as_it_was_written(tmp_path):
+  run = _run(tmp_path)
+  assert runs.read_curve(tmp_path, "spectrum") == {}
+  run.log_curve("spectrum", rank=[1, 2], value=[9.5, 0.5])
+  run.log_curve("spectrum", rank=[1, 2, 3], value=[9.5, 0.25, 0.125])
+  curve = runs.read_curve(tmp_path, "spectrum")
+  assert {k: v.tolist() for k, v in curve.items()} == {
+    "rank": [1, 2, 3],
+    "value": [9.5, 0.25, 0.125],
+  }
+  (tmp_path / "curves" / "spectrum.npz").write_bytes(b"no zip")
+  with pytest.raises(errors.ConfigError, match=r"spectrum\.npz cannot be read"):
+    runs.read_curve(tmp_path, "spectrum")
+
+
 def test_a_torn_last_line_is_left_out_and_cut(tmp_path):
   run = _run(tmp_path)
   run.log({"step": 1, "epoch": 1})

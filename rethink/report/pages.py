@@ -223,6 +223,13 @@ def _run(name: str, record: runs.Record) -> tuple[str, ...]:
     f"{status['data']['train']:,}",
     str(record.rows[-1]["epoch"]),
     f"{status['seconds']:,.0f}",
-    config["outcome"]["model"],
-    ", ".join(config["outcome"]["regularizers"]) or "none",
+    tables.learner(config["outcome"]),
+    ", ".join(_regularizers(config["outcome"])) or "none",
   )
+
+
+def _regularizers(outcome: dict[str, Any]) -> list[str]:
+  """Of a trained model; the ridge of one that solves a linear system."""
+  if "regularizers" in outcome:
+    return outcome["regularizers"]
+  return [f"ridge {outcome['ridge']:g}"] if outcome["ridge"] else []

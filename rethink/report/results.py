@@ -146,7 +146,7 @@ class Results:
       record = runs.read(folder / run)
       config = self.source.get_config(run).to_dict()
       bookkeeping = config.pop("bookkeeping")
-      if threshold is None:
+      if threshold is None and "fit_threshold" in bookkeeping:  # trained
         threshold = bookkeeping["fit_threshold"]
       if not record.status:
         continue

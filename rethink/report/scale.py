@@ -7,10 +7,11 @@ from typing import Any
 
 from rethink import experiments, runs
 
-# No part of the set-up: the seed, and how many images an evaluation takes.
-_FREE = {"seed", "eval_batch_size"}
-_COMPONENTS = {"model", "optimizer", "schedule"}
-_LISTS = {"corruptions", "regularizers"}
+# No part of the set-up: the seed, how many images an evaluation takes, and how
+# a linear system is solved.
+_FREE = {"seed", "eval_batch_size", "preconditioner", "max_rounds"}
+_COMPONENTS = {"method", "model", "optimizer", "schedule", "kernel"}
+_LISTS = {"corruptions", "regularizers", "features"}
 
 
 def reasons(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import console, experiments, runs
@@ -124,6 +124,13 @@ def commit(record: runs.Record) -> str:
   """Seven digits of the commit, with a mark if the code was changed since."""
   dirty = "" if record.status["dirty"] is False else "+"
   return record.status["commit"][:7] + dirty
+
+
+def learner(outcome: Mapping[str, Any]) -> str:
+  """What learned, from the fields of a config: a model, or features, kernel."""
+  if "model" in outcome:
+    return outcome["model"]
+  return ", ".join((*outcome["features"], outcome["kernel"]))
 
 
 def title(column: experiments.Column) -> str:

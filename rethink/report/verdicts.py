@@ -4,7 +4,7 @@ import statistics
 from typing import NamedTuple
 
 from rethink import experiments, runs
-from rethink.report import measures, results
+from rethink.report import measures, results, tables
 
 _TEST = experiments.Column("", "", metric="test/accuracy")
 
@@ -92,18 +92,20 @@ def _memorization(
 
 
 def _fitted(group: results.Group) -> str:
-  fitted, n = _epochs(group), len(group.done)
-  if len(fitted) == n:
+  rows, n = [record.rows[-1] for record in group.records], len(group.done)
+  epochs = max(row["epoch"] for row in rows)
+  if epochs:
+    fitted = len(_epochs(group))
+    loss = _mean([row["train/loss"] for row in rows])
+    missed = f"to a loss of {group.threshold:g} in {epochs} epochs ({loss:.3f})"
+  else:  # computed, not trained
+    fitted = sum(row["train/accuracy"] == 1 for row in rows)
+    missed = "to all labels"
+  if fitted == n:
     return "fitted"
   if fitted:
-    return f"fitted in {len(fitted)} of {n} runs"
-  rows = [record.rows[-1] for record in group.records]
-  loss = _mean([row["train/loss"] for row in rows])
-  epochs = max(row["epoch"] for row in rows)
-  return (
-    f"not fitted to a loss of {group.threshold:g} in {epochs} epochs"
-    f" ({loss:.3f})"
-  )
+    return f"fitted in {fitted} of {n} runs"
+  return f"not fitted {missed}"
 
 
 def _later(true: results.Group, random: results.Group) -> str:
@@ -137,7 +139,7 @@ def _made(group: results.Group, own_data: bool) -> str:
   data, images = record.config["data"]["name"], record.status["data"]["train"]
   text = f"n = {len(group.done)} of {group.expected}, {data}, {images:,} images"
   if own_data:
-    text += f", {record.config['outcome']['model']}"
+    text += f", {tables.learner(record.config['outcome'])}"
   if group.remark:
     text += f" ({group.remark})"
   if group.reduced:

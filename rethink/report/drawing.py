@@ -1,0 +1,213 @@
+"""What figures show, drawn: metrics, columns of tables, curves, examples."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib import axes as mpl_axes
+from matplotlib import lines as mpl_lines
+
+from rethink import experiments, runs
+from rethink.report import examples, results, style, tables
+
+Look = dict[str, Any]  # of a line
+_FADED = 0.45  # all seeds but the first
+
+
+def draw(
+  axes: mpl_axes.Axes,
+  wanted: experiments.Plot,
+  found: results.Results,
+  comparable: bool,
+) -> bool:
+  """Draws a figure; says whether the paper has lines for what is drawn.
+
+  Args:
+    axes: empty; it stays so if there are no runs to show.
+    wanted: what to draw.
+    found: the runs.
+    comparable: whether the paper's lines may stand beside them.
+  """
+  if isinstance(wanted, experiments.Curves):
+    return _curves(axes, wanted, found, comparable)
+  if isinstance(wanted, experiments.Against):
+    return _against(axes, wanted, found, comparable)
+  if isinstance(wanted, experiments.Profile):
+    return _profile(axes, wanted, found)
+  return _examples(axes, wanted, found)
+
+
+def _curves(
+  axes: mpl_axes.Axes,
+  wanted: experiments.Curves,
+  found: results.Results,
+  comparable: bool,
+) -> bool:
+  """Draws; says whether the paper has lines for what is drawn."""
+  factor = 100 if wanted.unit == "%" else 1
+  last, paper = 0, False
+  for i, line in enumerate(wanted.lines):
+    color = style.COLORS[i]
+    records = found.group(line.runs).records
+    for n, record in enumerate(records):
+      rows = [row for row in record.rows if line.metric in row]
+      if not rows:
+        continue
+      epochs = [row["epoch"] for row in rows]
+      values = factor * np.array([row[line.metric] for row in rows])
+      # About twelve markers, those of different curves beside each other.
+      every = max(1, len(epochs) // 12)
+      axes.plot(
+        epochs,
+        values,
+        color=color,
+        marker=None if n else style.MARKERS[i],
+        markevery=(i * every // len(wanted.lines), every),
+        alpha=_FADED if n else 1.0,
+        label=None if n else line.label,
+      )
+      if wanted.early_stopping and line.metric.startswith("test/") and not n:
+        best = np.maximum.accumulate(values)
+        axes.fill_between(epochs, values, best, color=color, alpha=0.2, lw=0)
+      last = max(last, epochs[-1])
+    if line.paper and records:
+      paper = True
+      if comparable:
+        x, y = zip(*line.paper, strict=True)
+        axes.plot(x, y, color=color, **style.PAPER)
+  if last:
+    until = min(last, wanted.until or last)
+    axes.set_xlim(0, 1.02 * until)
+  if wanted.unit == "nats":
+    axes.set_ylim(bottom=0)
+  axes.set_xlabel("epoch")
+  axes.set_ylabel(wanted.ylabel)
+  _legend(axes, paper and comparable)
+  return paper
+
+
+def _against(
+  axes: mpl_axes.Axes,
+  wanted: experiments.Against,
+  found: results.Results,
+  comparable: bool,
+) -> bool:
+  """Draws; says whether the paper has lines for what is drawn."""
+  table = next(t for t in found.source.report.tables if t.key == wanted.table)
+  column = next(c for c in table.columns if c.key == wanted.column)
+  rows = {row.runs: row for row in table.rows}
+  paper = False
+  for i, series in enumerate(wanted.series):
+    look: Look = dict(color=style.COLORS[i], marker=style.MARKERS[i])
+    cells = [
+      (x, found.cell(rows[name], column))
+      for x, name in series.points
+      if found.group(name).expected
+    ]
+    if not any(cell.values for _, cell in cells):
+      continue
+    x = [value for value, _ in cells]
+    mean = [cell.mean if cell.values else np.nan for _, cell in cells]  # a gap
+    std = [cell.std or 0.0 for _, cell in cells]
+    axes.errorbar(x, mean, yerr=std, capsize=2, label=series.label, **look)
+    printed = [
+      (x, cell.paper)
+      for x, cell in cells
+      if isinstance(cell.paper, (int, float))
+    ]
+    if printed:
+      paper = True
+      if comparable:
+        x, y = zip(*printed, strict=True)
+        axes.plot(x, y, **look, **style.PAPER, **style.SMALL)
+  if axes.lines and wanted.level is not None:
+    axes.axhline(wanted.level, color=style.INK, linewidth=0.8, linestyle=":")
+    axes.annotate(
+      wanted.level_label,
+      (0.0, wanted.level),
+      xytext=(2, 3),
+      textcoords="offset points",
+    )
+  axes.set_xlabel(wanted.xlabel)
+  axes.set_ylabel(tables.title(column))
+  _scale(axes, wanted.log)
+  _legend(axes, paper and comparable)
+  return paper
+
+
+def _profile(
+  axes: mpl_axes.Axes, wanted: experiments.Profile, found: results.Results
+) -> bool:
+  """Draws; the paper has no such lines."""
+  for i, trace in enumerate(wanted.traces):
+    for n, record in enumerate(found.group(trace.runs).records):
+      curve = runs.read_curve(record.workdir, trace.curve)
+      if not curve:
+        continue
+      axes.plot(
+        curve[trace.x],
+        curve[trace.y],
+        color=style.COLORS[i],
+        marker=None if n else style.MARKERS[i],
+        markevery=0.1,  # of the length of the line as it is seen
+        alpha=_FADED if n else 1.0,
+        label=None if n else trace.label,
+      )
+  axes.set_xlabel(wanted.xlabel)
+  axes.set_ylabel(wanted.ylabel)
+  _scale(axes, wanted.log)
+  _legend(axes, paper=False)
+  return False
+
+
+def _examples(
+  axes: mpl_axes.Axes, wanted: experiments.Examples, found: results.Results
+) -> bool:
+  """Draws; the paper has no such lines."""
+  for i, (label, name) in enumerate(wanted.series):
+    for n, record in enumerate(found.group(name).records):
+      curves = examples.curves(record.workdir)
+      if curves is None:
+        continue
+      look: Look = dict(
+        color=style.COLORS[i],
+        marker=style.MARKERS[i],
+        alpha=_FADED if n else 1.0,
+      )
+      axes.plot(
+        curves.epoch,
+        100 * curves.clean,
+        label=None if n else label,
+        **look,
+      )
+      axes.plot(curves.epoch, 100 * curves.corrupted, **look, **style.CORRUPTED)
+  axes.set_xlabel("epoch")
+  axes.set_ylabel("predicted as labelled (%, clean pass)")
+  handles, labels = axes.get_legend_handles_labels()
+  if handles:
+    axes.legend(
+      [
+        *handles,
+        mpl_lines.Line2D([], [], color=style.INK, marker="o"),
+        mpl_lines.Line2D(
+          [], [], color=style.INK, marker="o", **style.CORRUPTED
+        ),
+      ],
+      [*labels, "clean examples", "corrupted examples"],
+    )
+  return False
+
+
+def _scale(axes: mpl_axes.Axes, log: str) -> None:
+  if "x" in log:
+    axes.set_xscale("log")
+  if "y" in log:
+    axes.set_yscale("log")
+
+
+def _legend(axes: mpl_axes.Axes, paper: bool) -> None:
+  handles, labels = axes.get_legend_handles_labels()
+  if paper:
+    handles.append(mpl_lines.Line2D([], [], color=style.INK, **style.PAPER))
+    labels.append("paper")
+  if handles:
+    axes.legend(handles, labels)
