@@ -16,8 +16,16 @@ from rethink import (
   settings,
   signals,
 )
-from rethink.expressivity import certificate, construct, modules
+from rethink.expressivity import (
+  certificate,
+  construct,
+  deep,
+  modules,
+  projections,
+)
 from rethink.pipeline import resident, splits, views
+
+_KINKS = 31  # of the function along the direction are kept for a figure
 
 
 class Construction:
@@ -66,7 +74,10 @@ class Construction:
     """
     train, classes = self.loaded.train, self.loaded.info.num_classes
     values = np.eye(classes)[train.label] if one_hot else train.label
-    points, began = self._views(train.image), time.monotonic()
+    points = views.on_host(
+      train.image, self.config.image_size, self.config.eval_batch_size
+    )
+    began = time.monotonic()
     network = construct.fit(
       points,
       values,
@@ -97,6 +108,8 @@ class Construction:
       lipschitz_bound=network.lipschitz,  # and no more than that
       **norms.of(module, params),
     )
+    if not one_hot:
+      self._log_function(network)
     row = self._row(module, params)
     row |= {
       "time/build_seconds": round(built, 3),
@@ -112,16 +125,15 @@ class Construction:
       flush=True,
     )
 
-  def _views(self, images: np.ndarray) -> np.ndarray:
-    """float32[n, size, size, channels]: the images as a model sees them."""
-    view = jax.jit(views.evaluation, static_argnames="size")
-    size, batch = self.config.image_size, self.config.eval_batch_size
-    return np.concatenate(
-      [
-        np.asarray(view(images[start : start + batch], size=size))
-        for start in range(0, len(images), batch)
-      ]
-    )
+  def _log_function(self, network) -> None:
+    """Saves the piecewise linear function of <a, z> at neighbouring kinks."""
+    if isinstance(network, deep.DeepNetwork):
+      network = network.closed_form()
+    b = network.thresholds
+    first = max(0, (len(b) - _KINKS) // 2)
+    x = b[first : first + _KINKS]
+    values = network.along(projections.Projection(x, np.zeros_like(x)))
+    self.run.log_curve("function", projection=x, value=values)
 
   def _row(self, module, params) -> runs.Row:
     sums = {}
