@@ -82,6 +82,7 @@ def _write(folder, config) -> None:
     run.log_curve("spectrum", rank=range(1, 51), value=values)
   run.update(
     state="done",
+    step=0,
     device="cpu",
     devices=1,
     parameters=10 * config.train_examples,

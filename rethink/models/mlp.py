@@ -17,7 +17,7 @@ class Model(nn.Module):
     num_classes: width of the output.
     widths: units per hidden layer; () is a linear classifier.
     dropout_rate: after every hidden layer.
-    kernel_init: an initializer of `flax.linen.initializers`, by name; the paper
+    kernel_init: call of a function of `flax.linen.initializers`; the paper
       gives none.
   """
 
