@@ -117,6 +117,7 @@ class Construction:
       "time/seconds": round(self.run.seconds, 3),
     }
     self.run.log(row)
+    self.run.update(step=0, epoch=0)
     print(
       f"{self.run.name}: {len(train.id):,} examples,"
       f" {network.num_weights:,} weights in {built:.1f} s, train accuracy"

@@ -76,7 +76,10 @@ def run(
     }
   )
   directory.update(
-    parameters=fitted.parameters, correlations=found.correlations.tolist()
+    step=0,
+    epoch=0,
+    parameters=fitted.parameters,
+    correlations=found.correlations.tolist(),
   )
   print(
     f"{directory.name}: {call} on {len(ids):,} examples attains a correlation"

@@ -42,6 +42,15 @@ def test_random_labels_are_fitted_by_a_network_that_is_never_trained(
     assert arrays["direction"].shape == (64,)
   np.testing.assert_allclose(norm, status["weight_norm"])
   assert status["lipschitz_bound"] > 0
+  curve = runs.read_curve(tmp_path, "function")
+  if "one_hot" in method:
+    assert not curve
+  else:  # kinks are at images, where the function is their label
+    assert (np.diff(curve["projection"]) >= 0).all()
+    assert len(curve["value"]) == 31 and len(set(curve["value"])) > 1
+    np.testing.assert_allclose(
+      curve["value"], np.rint(curve["value"]), atol=1e-3
+    )
 
 
 def test_the_seed_draws_the_direction(config, tmp_path, data_dir):
