@@ -99,3 +99,22 @@ def changed_fraction(run: Run, column: experiments.Column) -> float | None:
   """The fraction of training labels that corruptions really changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
+
+
+def status(run: Run, column: experiments.Column) -> float | None:
+  """What status.json says under the metric's name; dots lead inside."""
+  found: Any = run.record.status
+  for part in column.metric.split("."):
+    if part not in found:
+      return None
+    found = found[part]
+  return float(found)
+
+
+def parameters_per_example(
+  run: Run, column: experiments.Column
+) -> float | None:
+  """Parameters of the network, divided by the number of training examples."""
+  del column
+  status = run.record.status
+  return status["parameters"] / status["data"]["train"]

@@ -211,7 +211,10 @@ def shown(value: float, unit: str, single: bool = False) -> str:
     return f"{value:.0f}" if single else f"{value:.1f}"
   if unit in ("%", "points", "times"):
     return f"{value:.2f}"
-  return f"{value:.4f}" if unit == "nats" else f"{value:,.6g}"
+  if unit == "nats":
+    return f"{value:.4f}"
+  whole = value == round(value) and abs(value) < 1e9  # a count, probably
+  return f"{value:,.0f}" if whole else f"{value:,.6g}"
 
 
 def text(cell: Cell, unit: str) -> str:
