@@ -40,7 +40,7 @@ def status(run: Run, column: experiments.Column) -> float | None:
     if part not in value:
       return None
     value = value[part]
-  return value
+  return float(value)
 
 
 def best(run: Run, column: experiments.Column) -> float | None:
@@ -99,16 +99,6 @@ def changed_fraction(run: Run, column: experiments.Column) -> float | None:
   """The fraction of training labels that corruptions really changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
-
-
-def status(run: Run, column: experiments.Column) -> float | None:
-  """What status.json says under the metric's name; dots lead inside."""
-  found: Any = run.record.status
-  for part in column.metric.split("."):
-    if part not in found:
-      return None
-    found = found[part]
-  return float(found)
 
 
 def parameters_per_example(
