@@ -3,11 +3,10 @@
   python -m rethink.sweep --config=configs/fig1_randomization.py
   python -m rethink.report --config=configs/fig1_randomization.py
 
-A run is model/corruption/seed. `p0.3` corrupts labels with probability 0.3;
-p0.0 are the true labels and p1.0 the random ones, so that Figures 1a, 1b and 1c
-share their runs. The paper's numbers are read off its vector graphics. Another
-network of `cifar10.MODELS`, or one of your own added there, may stand in
-_CURVED and _VARIED.
+A run is model/corruption/seed. `p0.3` corrupts labels with probability 0.3; p0.0
+are the true labels, p1.0 random ones, so that Figures 1a to 1c share runs. The
+paper's numbers are read off its vector graphics. Another network of
+`cifar10.MODELS` may stand in _CURVED and _VARIED.
 """
 
 from configs import cifar10
@@ -55,9 +54,7 @@ def get_config(run: str = next(iter(RUNS))):
 
 def _curve(values: str) -> ex.Points:
   """A loss for each epoch from the first."""
-  return tuple(
-    (epoch, float(value)) for epoch, value in enumerate(values.split(), 1)
-  )
+  return tuple(enumerate(map(float, values.split()), 1))
 
 
 # Runs, loss at the ends of epochs 1, 2, ... (<= 0.001 from there on), and the
