@@ -3,9 +3,9 @@
   python -m rethink.sweep --config=configs/fig1_randomization.py
   python -m rethink.report --config=configs/fig1_randomization.py
 
-A run is model/corruption/seed. `p0.3` corrupts labels with probability 0.3; p0.0
-are the true labels, p1.0 random ones, so that Figures 1a to 1c share runs. The
-paper's numbers are read off its vector graphics. Another network of
+A run is model/corruption/seed. `p0.3` corrupts labels with probability 0.3:
+p0.0 are the true labels, p1.0 random ones, shared by Figures 1a to 1c, whose
+numbers are read off the paper's vector graphics. Another network of
 `cifar10.MODELS` may stand in _CURVED and _VARIED.
 """
 
