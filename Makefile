@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_DATA ?= runs/data
 WORKERS ?= 2
 
-.PHONY: demo test lint types pytest slow smoke setup clean
+.PHONY: demo test lint types pytest slow smoke reports setup clean
 
 demo: .venv/installed  ## networks fit random labels, in about a minute
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
@@ -28,7 +28,7 @@ slow: .venv/installed  ## minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -q -m "slow and not gpu" --durations=10
 
 SMOKE := table1_cifar10 fig1_randomization fig2_implicit table4_random_labels \
-  memorize table3_kernels kernel_curves interpolants
+  memorize table3_kernels kernel_curves interpolants expressivity rademacher
 
 smoke: .venv/installed  ## every experiment, small, from nothing to the page
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
@@ -38,6 +38,9 @@ smoke: .venv/installed  ## every experiment, small, from nothing to the page
 	    --data_dir=$(DEMO_DATA) || exit 1; \
 	done
 	$(BIN)/python -m rethink.report --out=runs/reports
+
+reports: .venv/installed  ## what is committed, of the runs that are committed
+	$(BIN)/python -m rethink.report --runs=reports/runs --out=reports
 
 setup: .venv/installed  ## the environment alone
 

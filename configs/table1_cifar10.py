@@ -113,7 +113,7 @@ def _verdict(model: str) -> ex.Memorization:
 
 
 REPORT = ex.Report(
-  title="CIFAR-10 with and without explicit regularization",
+  title="With and without explicit regularization",
   source="Table 1",
   question=(
     "Do networks fit random labels with the set-up that generalizes on true"

@@ -14,6 +14,7 @@ from rethink import (
   errors,
   evaluate,
   metrics,
+  norms,
   recipes,
   runs,
   schedules,
@@ -127,6 +128,7 @@ class Trainer:
         while not self._at_end():
           self._epoch()
         self._save()
+        self.run.update(**norms.of(self.recipe.model, self.state.params))
       except _StopRequestedError:
         self._save()
         raise errors.PreemptedError(

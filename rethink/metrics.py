@@ -27,6 +27,8 @@ class Sums(NamedTuple):
     correct: int32, top-1 hits against `label`.
     true_loss: as `loss`, against `true_label`.
     true_correct: as `correct`, against `true_label`.
+    clean_correct: as `correct`, of examples whose two labels are equal.
+    clean_count: int32, examples whose two labels are equal.
     count: int32, examples.
   """
 
@@ -34,6 +36,8 @@ class Sums(NamedTuple):
   correct: jax.Array
   true_loss: jax.Array
   true_correct: jax.Array
+  clean_correct: jax.Array
+  clean_count: jax.Array
   count: jax.Array
 
   def __add__(self, other: "Sums") -> "Sums":  # pyright: ignore
@@ -43,7 +47,7 @@ class Sums(NamedTuple):
 def zeros() -> Sums:
   """Sums over no examples."""
   f, i = jnp.float32(0), jnp.int32(0)
-  return Sums(f, i, f, i, i)
+  return Sums(f, i, f, i, i, i, i)
 
 
 def sums(
@@ -62,6 +66,7 @@ def sums(
   """
   mask = jnp.ones(len(labels), bool) if mask is None else mask
   predicted = logits.argmax(-1)
+  clean = (labels == true_labels) & mask
 
   def against(target):
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
@@ -71,6 +76,8 @@ def sums(
   return Sums(
     *against(labels),
     *against(true_labels),
+    jnp.sum((predicted == labels) & clean, dtype=jnp.int32),
+    jnp.sum(clean, dtype=jnp.int32),
     jnp.sum(mask, dtype=jnp.int32),
   )
 
@@ -94,14 +101,28 @@ def each(logits: jax.Array, labels: jax.Array) -> Each:
 
 
 def train_means(split: Sums) -> dict[str, float]:
-  """Training is about fitting: the plain names are against `label`."""
+  """Training is about fitting: the plain names are against `label`.
+
+  Where labels are corrupted in part, accuracies on the examples that kept their
+  label and on the others stand beside them.
+  """
   label, true = _means(split)
-  return {
+  means = {
     "train/loss": label[0],
     "train/accuracy": label[1],
     "train/true_loss": true[0],
     "train/true_accuracy": true[1],
   }
+  clean, corrupted = (
+    int(split.clean_count),
+    int(split.count - split.clean_count),
+  )
+  if clean and corrupted:
+    means["train/accuracy_on_clean"] = int(split.clean_correct) / clean
+    means["train/accuracy_on_corrupted"] = (
+      int(split.correct - split.clean_correct) / corrupted
+    )
+  return means
 
 
 def test_means(split: Sums) -> dict[str, float]:

@@ -1,8 +1,10 @@
-"""What a number is a result of, besides its config: code and versions."""
+"""What a number is a result of, besides its config: code, versions, host."""
 
 import importlib.metadata
+import os
 import pathlib
 import platform
+import re
 import subprocess
 from typing import Any
 
@@ -18,7 +20,7 @@ _PACKAGES = (
 
 
 def read() -> dict[str, Any]:
-  """Which code and which versions: commit, dirty flag, Python, packages."""
+  """Commit, dirty flag, versions of Python and packages, processor."""
   root = pathlib.Path(__file__).parent
 
   def git(*args):
@@ -40,4 +42,14 @@ def read() -> dict[str, Any]:
       "python": platform.python_version(),
       **{name: importlib.metadata.version(name) for name in _PACKAGES},
     },
+    "host": f"{_processor()}, {os.cpu_count()} cores",
   }
+
+
+def _processor() -> str:
+  try:
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+  except OSError:  # no Linux
+    text = ""
+  match = re.search(r"model name\s*: (.+)", text)
+  return match[1] if match else platform.processor() or platform.machine()

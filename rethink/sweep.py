@@ -36,6 +36,7 @@ _LIST = flags.DEFINE_bool("list", False, "Name the runs, run nothing.")
 _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Say what would happen to each run, run nothing."
 )
+flags.DEFINE_alias("dry-run", "dry_run")
 _DATA_DIR = entry.define_data_dir()
 _DETERMINISTIC = entry.define_deterministic()
 flags.adopt_module_key_flags(entry)  # so that --help shows them

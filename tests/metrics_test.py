@@ -31,6 +31,9 @@ def _equal(got: metrics.Sums, logits, labels, true_labels):
   np.testing.assert_allclose(got.loss, loss, rtol=1e-6)
   np.testing.assert_allclose(got.true_loss, true_loss, rtol=1e-6)
   assert (got.correct, got.true_correct) == (correct, true_correct)
+  clean = labels == true_labels
+  assert got.clean_correct == _oracle(logits[clean], labels[clean])[1]
+  assert got.clean_count == clean.sum()
   assert got.count == len(labels)
 
 
@@ -45,7 +48,7 @@ def test_types_are_those_of_the_zeros():
   logits, labels, true_labels = _batch()
   for got in (metrics.sums(logits, labels, true_labels), metrics.zeros()):
     kinds = [np.dtype(value.dtype).kind for value in got]
-    assert kinds == ["f", "i", "f", "i", "i"]
+    assert kinds == ["f", "i", "f", "i", "i", "i", "i"]
     assert all(np.shape(value) == () for value in got)
 
 
@@ -86,7 +89,7 @@ def test_a_compiled_sum_is_the_same_sum():
 
 
 def test_training_is_named_after_label_and_testing_after_true_label():
-  split = metrics.Sums(2.0, 3, 8.0, 1, 4)  # pyright: ignore
+  split = metrics.Sums(2.0, 3, 8.0, 1, 0, 0, 4)  # pyright: ignore
   assert metrics.train_means(split) == {
     "train/loss": 0.5,
     "train/accuracy": 0.75,
@@ -99,3 +102,11 @@ def test_training_is_named_after_label_and_testing_after_true_label():
     "test/corrupted_loss": 0.5,
     "test/corrupted_accuracy": 0.75,
   }
+
+
+def test_partly_corrupted_labels_have_accuracies_of_both_parts():
+  means = metrics.train_means(metrics.Sums(2.0, 3, 8.0, 1, 1, 2, 6))  # pyright: ignore
+  assert means["train/accuracy_on_clean"] == 1 / 2
+  assert means["train/accuracy_on_corrupted"] == 2 / 4
+  true = metrics.train_means(metrics.Sums(2.0, 3, 8.0, 1, 3, 6, 6))  # pyright: ignore
+  assert "train/accuracy_on_clean" not in true

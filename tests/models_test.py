@@ -276,3 +276,27 @@ def test_what_a_model_does_not_take_is_refused(own_module):
     models.build(call, 10, {"dropout_rate": 0.5})
   assert "MyNet" in str(caught.value)
   assert "dropout_rate" in str(caught.value)
+
+
+def test_an_initializer_is_a_call_with_arguments():
+  model = _model("mlp(kernel_init='truncated_normal(stddev=0.04)')")
+  kernel = model.init(jax.random.key(0), jnp.ones((1, 28, 28, 3)), train=False)[
+    "params"
+  ]["Dense_0"]["kernel"]
+  # Of a normal distribution of this deviation, cut at two of them.
+  assert np.std(kernel) == pytest.approx(0.04 * 0.8796, rel=0.01)
+  assert np.abs(kernel).max() <= 0.08
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("nowhere", "there is no 'nowhere'; there are: .*he_normal"),
+    ("he_normal(0.1, 2, 3, 4, 5)", "too many arguments"),
+    ("variance_scaling", "needs a value for 'scale'"),
+    ("normal('wide')", "makes no initializer"),
+  ],
+)
+def test_a_wrong_initializer_is_named(text, message):
+  with pytest.raises(errors.ConfigError, match=message):
+    models.initializer(text)

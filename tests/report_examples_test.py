@@ -41,24 +41,20 @@ def test_examples_are_read_as_they_are_written(tmp_path):
   assert not list(run.workdir.glob("examples/*.partial"))
   (run.workdir / "examples" / "epoch0004.npz").write_bytes(b"torn")
   with pytest.raises(errors.ConfigError, match=r"epoch0004\.npz"):
-    examples.curves(run.workdir)
+    examples.scores(run.workdir)
 
 
-def test_clean_and_corrupted_examples_have_curves_of_their_own(tmp_path):
-  name = "inception/p0.5/seed0"
-  run = report_runs.write(tmp_path, fig1_randomization, name)
-  assert examples.curves(run.workdir) is None
-  run.log_examples(1, _arrays((True, False, False)))
-  run.log_examples(5, _arrays((True, True, True)))
-  curves = examples.curves(run.workdir)
-  assert curves is not None
-  assert curves.epoch.tolist() == [1, 5]
-  assert curves.clean.tolist() == [0.5, 1.0]
-  assert curves.corrupted.tolist() == [0.0, 1.0]
-  keys = [
-    f.key for f in pages.section(_found(tmp_path, fig1_randomization)).figures
-  ]
-  assert "fig1_randomization-examples-inception" in keys
+def test_clean_and_corrupted_examples_have_a_figure(tmp_path):
+  def keys():
+    section = pages.section(_found(tmp_path, fig1_randomization))
+    return [figure.key for figure in section.figures]
+
+  report_runs.write(tmp_path, fig1_randomization, "inception/p0.8/seed0")
+  assert "fig1_randomization-examples-inception" not in keys()
+  on = {"train/accuracy_on_clean": 1.0, "train/accuracy_on_corrupted": 0.5}
+  rows = [report_runs.row(epoch, **on) for epoch in (1, 2)]
+  report_runs.write(tmp_path, fig1_randomization, "inception/p0.5/seed0", rows)
+  assert "fig1_randomization-examples-inception" in keys()
 
 
 def test_the_export_scores_every_example(tmp_path):

@@ -47,14 +47,20 @@ def test_a_cell_is_mean_deviation_and_number_of_its_seeds(tmp_path):
 
 
 def test_missing_runs_are_dashes_and_are_counted(tmp_path):
-  report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed3")
-  line, cells = _line(tmp_path, _TRUE)
-  assert line.group.missing == 4
-  assert tables.made(line.group).runs == "1 of 5"
+  for name in (f"{_TRUE}/seed0", f"{_TRUE}/seed3", f"{_RANDOM}/seed3"):
+    report_runs.write(tmp_path, table1_cifar10, name)
   line, cells = _line(tmp_path, _RANDOM)
+  assert line.group.missing == 1
+  assert tables.made(line.group).runs == "1 of 2"
+  line, cells = _line(tmp_path, "alexnet/random/none")
   assert {results.text(cell, "%") for cell in cells.values()} == {"—"}
-  assert tables.made(line.group) == ("0 of 5", "—", "—", "—", "—")
-  assert results.paper_text(cells["test"], "%") == "10.61"
+  assert tables.made(line.group) == ("0 of 2", "—", "—", "—", "—")
+  assert results.paper_text(cells["test"], "%") == "9.86"
+
+
+def test_seeds_that_nobody_asked_for_are_not_missing(tmp_path):
+  report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
+  assert pages.section(_found(tmp_path)).counts.startswith("1 of 19 runs")
 
 
 @pytest.mark.parametrize("state", ["running", "preempted", "diverged"])
@@ -64,7 +70,7 @@ def test_a_run_that_is_not_done_is_named_but_not_counted(tmp_path, state):
   line, cells = _line(tmp_path, _TRUE)
   assert cells["test"].values == ()
   assert line.group.unfinished == (f"seed0 {state} at epoch 7",)
-  assert line.group.missing == 4
+  assert line.group.missing == 0
   assert "seed0" in tables.all_of(_found(tmp_path))[0].notes[line.note]
 
 
@@ -248,7 +254,7 @@ def test_the_verdict_compares_random_with_true_labels(tmp_path):
   )
   assert "5.0 with true labels" in verdict.details
   assert section.verdicts[0] == verdict
-  assert section.verdicts[1].answer == "— 5 of 5 runs missing"
+  assert section.verdicts[1].answer == "— 1 of 1 runs missing"
 
 
 def test_one_of_two_seeds_that_fits_is_said(tmp_path):
@@ -280,13 +286,33 @@ def test_provenance_names_the_runs_code_data_and_device(tmp_path):
   made = next(
     one for one in values["tables"][0]["rows"] if one["runs"] == _TRUE
   )
-  assert made["missing"] == 4 and list(made["done"]) == ["seed2"]
+  assert made["missing"] == 0 and list(made["done"]) == ["seed2"]
   facts = made["done"]["seed2"]
   assert facts["commit"] == "0123456789abcdef" and facts["device"] == "cpu"
   assert facts["data"]["name"] == "cifar10" and facts["epochs"] == 1
   assert facts["fingerprint"] == run.status["fingerprint"]
   assert facts["config"]["model"].startswith("mlp(widths=(512,), ")
   assert str(tmp_path) not in json.dumps(values)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_finished_run_whose_last_rows_are_lost_is_named(tmp_path, kept):
+  rows = [row(1), row(2)]
+  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0", rows)
+  path = run.workdir / "metrics.jsonl"
+  path.write_text("".join(path.read_text().splitlines(True)[:kept]))
+  with pytest.raises(errors.ConfigError, match=r"metrics\.jsonl ends at step"):
+    _line(tmp_path, _TRUE)
+
+
+def test_a_cpu_has_the_name_of_its_host(tmp_path):
+  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
+  run.update(host="Some CPU, 2 cores")
+  line, _ = _line(tmp_path, _TRUE)
+  assert tables.made(line.group).device == "Some CPU, 2 cores"
+  run.update(device="Some GPU", devices=2)
+  line, _ = _line(tmp_path, _TRUE)
+  assert tables.made(line.group).device == "Some GPU × 2"
 
 
 def test_the_csv_has_a_line_for_every_number(tmp_path):

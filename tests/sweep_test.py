@@ -75,7 +75,7 @@ def test_a_dry_run_says_what_would_happen(tmp_path, data_dir):
   ]
   assert not (tmp_path / "demo").exists()
   _sweep(tmp_path, data_dir, "--only=mlp_1x512/true_labels", *_QUICK)
-  after = _sweep(tmp_path, data_dir, only, "--dry_run", *_QUICK)
+  after = _sweep(tmp_path, data_dir, only, "--dry-run", *_QUICK)
   assert "true_labels: done\n" in after.stdout
   other = _sweep(tmp_path, data_dir, only, "--dry_run")
   assert "true_labels: of another config, would be refused" in other.stdout

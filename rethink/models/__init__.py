@@ -17,6 +17,8 @@ import jax
 
 from rethink import errors, specs
 
+_DISTRIBUTIONS = ("normal", "uniform", "orthogonal", "variance_scaling")
+
 
 def names() -> list[str]:
   """The models that come with the package."""
@@ -58,18 +60,24 @@ def build(
   return call.function(num_classes=num_classes, **kwargs)
 
 
-def initializer(name: str) -> nn.initializers.Initializer:
-  """An initializer of `flax.linen.initializers` by name, "he_normal" say.
+def initializer(text: str) -> nn.initializers.Initializer:
+  """Reads "he_normal" or "truncated_normal(stddev=0.04)", of Flax.
+
+  Args:
+    text: a call of a function of `flax.linen.initializers` that makes an
+      initializer of kernels.
 
   Raises:
-    ConfigError: if there is no such initializer, or it needs arguments.
+    ConfigError: if there is no such initializer, or it does not take that.
   """
+  found = vars(nn.initializers)
+  known = {name: found[name] for name in found if name.endswith(_DISTRIBUTIONS)}
+  call = specs.parse(text, known, "model")
   try:
-    made = getattr(nn.initializers, name)()
+    made = call()
     made(jax.random.key(0), (2, 2))
-  except (AttributeError, TypeError):
+  except (TypeError, ValueError) as error:
     raise errors.ConfigError(
-      f"config.model: kernel_init={name!r} is no initializer; try 'he_normal',"
-      " 'glorot_normal', 'lecun_normal' or 'truncated_normal'"
+      f"config.model: kernel_init={text!r} makes no initializer: {error}"
     ) from None
   return made

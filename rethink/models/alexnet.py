@@ -34,7 +34,7 @@ class Model(nn.Module):
     num_classes: width of the output.
     width: factor on filters and units; 1.0 is the paper's network.
     dropout_rate: after the two dense layers.
-    kernel_init: an initializer of `flax.linen.initializers`, by name; the paper
+    kernel_init: call of a function of `flax.linen.initializers`; the paper
       gives none.
   """
 

@@ -68,7 +68,7 @@ class Model(nn.Module):
       fitted network looks unfitted on small data.
     epsilon: of batch norm, added to the variance.
     dropout_rate: before the linear layer.
-    kernel_init: an initializer of `flax.linen.initializers`, by name; the paper
+    kernel_init: call of a function of `flax.linen.initializers`; the paper
       gives none.
   """
 

@@ -1,6 +1,8 @@
 """Tables, figures and a page of experiments, from their run directories.
 
   python -m rethink.report --config=configs/table1_cifar10.py --out=reports
+  python -m rethink.report --out=reports --keep=reports/runs
+  python -m rethink.report --out=reports --runs=reports/runs  # once more
 
 Without --config all experiments in configs/ that have runs. Needs neither JAX
 nor data: run directories can be copied to any machine.
@@ -12,7 +14,7 @@ import sys
 from absl import app, flags
 
 from rethink import entry, errors
-from rethink.report import examples, pages, results, sources
+from rethink.report import examples, pages, records, results, sources
 
 _CONFIG = flags.DEFINE_multi_string(
   "config",
@@ -33,6 +35,12 @@ _EXAMPLES = flags.DEFINE_string(
   None,
   "CSV file to write, when each training example was fitted; of runs that have"
   " logged it.",
+)
+_KEEP = flags.DEFINE_string(
+  "keep",
+  None,
+  "Folder for copies of what the report reads of finished runs, without their"
+  " states: --runs=FOLDER makes the report again.",
 )
 
 
@@ -60,6 +68,9 @@ def _report() -> None:
     for verdict in one.verdicts:
       print(f"  {verdict.subject}: {verdict.answer}")
   print(f"written: {out / 'index.html'}")
+  if _KEEP.value:
+    kept = records.keep(found, pathlib.Path(_KEEP.value))
+    print(f"{kept} runs: {_KEEP.value}")
   if _EXAMPLES.value:
     written = examples.export(_EXAMPLES.value, found)
     print(f"{written:,} examples: {_EXAMPLES.value}")

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib import lines as mpl_lines
+from matplotlib import ticker
 
 from rethink import experiments, runs
-from rethink.report import examples, results, style, tables
+from rethink.report import results, style, tables
 
 Look = dict[str, Any]  # of a line
 _FADED = 0.45  # all seeds but the first
+_ON_CLEAN = "train/accuracy_on_clean"
+_ON_CORRUPTED = "train/accuracy_on_corrupted"
 
 
 def draw(
@@ -165,21 +168,24 @@ def _examples(
   """Draws; the paper has no such lines."""
   for i, (label, name) in enumerate(wanted.series):
     for n, record in enumerate(found.group(name).records):
-      curves = examples.curves(record.workdir)
-      if curves is None:
+      rows = [row for row in record.rows if _ON_CLEAN in row]
+      if not rows:
         continue
+      epochs = [row["epoch"] for row in rows]
       look: Look = dict(
         color=style.COLORS[i],
         marker=style.MARKERS[i],
+        markevery=max(1, len(epochs) // 12),
         alpha=_FADED if n else 1.0,
       )
-      axes.plot(
-        curves.epoch,
-        100 * curves.clean,
-        label=None if n else label,
-        **look,
-      )
-      axes.plot(curves.epoch, 100 * curves.corrupted, **look, **style.CORRUPTED)
+      for metric, kind in ((_ON_CLEAN, {}), (_ON_CORRUPTED, style.CORRUPTED)):
+        axes.plot(
+          epochs,
+          [100 * row[metric] for row in rows],
+          label=None if n or kind else label,
+          **look,
+          **kind,
+        )
   axes.set_xlabel("epoch")
   axes.set_ylabel("predicted as labelled (%, clean pass)")
   handles, labels = axes.get_legend_handles_labels()
@@ -202,6 +208,11 @@ def _scale(axes: mpl_axes.Axes, log: str) -> None:
     axes.set_xscale("log")
   if "y" in log:
     axes.set_yscale("log")
+  for axis in (axes.xaxis, axes.yaxis):
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and 1e-2 < low and high < 1e5:
+      axis.set_major_formatter(ticker.LogFormatter())  # 10, not a power of it
+      axis.set_minor_formatter(ticker.LogFormatter())
 
 
 def _legend(axes: mpl_axes.Axes, paper: bool) -> None:

@@ -3,7 +3,6 @@
 import csv
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,35 +22,6 @@ _COLUMNS = (
   "last_loss",
   "last_correct",
 )
-
-
-class Curves(NamedTuple):
-  """Fractions of examples that are predicted as they are labelled.
-
-  Attributes:
-    epoch: int[epochs], those that were logged.
-    clean: float[epochs], of examples with label == true_label.
-    corrupted: float[epochs], of the others.
-  """
-
-  epoch: np.ndarray
-  clean: np.ndarray
-  corrupted: np.ndarray
-
-
-def curves(workdir: str | os.PathLike) -> Curves | None:
-  """The curves of a run; None if it has no examples, or only of one kind."""
-  found = runs.read_examples(workdir)
-  points = []
-  for epoch, arrays in sorted(found.items()):
-    corrupted = arrays["label"] != arrays["true_label"]
-    correct = arrays["correct"]
-    if corrupted.all() or not corrupted.any():
-      return None
-    points.append(
-      (epoch, correct[~corrupted].mean(), correct[corrupted].mean())
-    )
-  return Curves(*np.array(points).T) if points else None
 
 
 def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:

@@ -40,7 +40,7 @@ def status(run: Run, column: experiments.Column) -> float | None:
     if part not in value:
       return None
     value = value[part]
-  return value
+  return float(value)
 
 
 def best(run: Run, column: experiments.Column) -> float | None:
@@ -99,3 +99,12 @@ def changed_fraction(run: Run, column: experiments.Column) -> float | None:
   """The fraction of training labels that corruptions really changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
+
+
+def parameters_per_example(
+  run: Run, column: experiments.Column
+) -> float | None:
+  """Parameters of the network, divided by the number of training examples."""
+  del column
+  status = run.record.status
+  return status["parameters"] / status["data"]["train"]

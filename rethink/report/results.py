@@ -1,7 +1,6 @@
 """Run directories as groups of seeds, and columns of them as cells."""
 
 import pathlib
-import re
 import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +16,8 @@ class Group(NamedTuple):
 
   Attributes:
     name: of the runs, without "/seed<k>".
-    expected: how many there are in the experiment; 0 if it has no such runs.
+    expected: how many there should be, one for each seed that any run of the
+      experiment was begun with; 0 if it has no such runs.
     done: seed's name to the record of a run that is done.
     unfinished: what became of the others that were begun.
     reduced: why they are not comparable with the paper; () if they are.
@@ -81,7 +81,7 @@ class Results:
     root: pathlib.Path,
     threshold: float | None = None,
   ):
-    """Reads nothing yet.
+    """Looks which runs were begun, and reads none yet.
 
     Args:
       source: the experiment.
@@ -90,6 +90,10 @@ class Results:
     """
     self.source, self.root, self._threshold = source, root, threshold
     self._groups: dict[str, Group] = {}
+    # Seeds that nobody has asked for are not missing.
+    folder = source.folder(root)
+    begun = [r for r in source.runs if (folder / r / "config.json").exists()]
+    self._seeds = {_seed(run) for run in begun} or {"seed0"}
     self._parameters = {
       row.runs: row.parameters
       for table in source.report.tables
@@ -139,7 +143,11 @@ class Results:
 
   def _read(self, name: str) -> Group:
     folder = self.source.folder(self.root)
-    known = [r for r in self.source.runs if re.sub(r"/seed\d+$", "", r) == name]
+    known = [
+      run
+      for run in self.source.runs
+      if run == f"{name}/{_seed(run)}" and _seed(run) in self._seeds
+    ]
     done, unfinished, reduced, remarks = {}, [], {}, {}
     threshold = self._threshold
     for run in known:
@@ -150,10 +158,11 @@ class Results:
         threshold = bookkeeping["fit_threshold"]
       if not record.status:
         continue
-      seed = run.rpartition("/")[2]
+      seed = _seed(run)
       try:
         state = record.status["state"]
-        if state == "done" and record.rows:
+        if state == "done":
+          _check_complete(record)
           done[seed] = record
           why = scale.reasons(
             config,
@@ -182,13 +191,30 @@ class Results:
     )
 
 
+def _check_complete(record: runs.Record) -> None:
+  last = record.rows[-1]["step"] if record.rows else "none"
+  if last != record.status["step"]:
+    raise errors.ConfigError(
+      f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but the run is"
+      f" done with step {record.status['step']}; restore the file, or delete"
+      " the run and do it again"
+    )
+
+
+def _seed(run: str) -> str:
+  return run.rpartition("/")[2]
+
+
 def shown(value: float, unit: str, single: bool = False) -> str:
   """A number in shown units as text; `single` is of one run, not a mean."""
   if unit == "epochs":
     return f"{value:.0f}" if single else f"{value:.1f}"
   if unit in ("%", "points", "times"):
     return f"{value:.2f}"
-  return f"{value:.4f}" if unit == "nats" else f"{value:,.6g}"
+  if unit == "nats":
+    return f"{value:.4f}"
+  whole = value == round(value) and abs(value) < 1e9  # a count, probably
+  return f"{value:,.0f}" if whole else f"{value:,.6g}"
 
 
 def text(cell: Cell, unit: str) -> str:

@@ -115,9 +115,11 @@ def made(group: results.Group) -> Made:
 
 
 def device(record: runs.Record) -> str:
-  """What a run was computed on."""
-  n = record.status["devices"]
-  return record.status["device"] + (f" × {n}" if n > 1 else "")
+  """What a run was computed on; a CPU by the name of its host."""
+  name, n = record.status["device"], record.status["devices"]
+  if name == "cpu" and "host" in record.status:
+    name = record.status["host"]
+  return name + (f" × {n}" if n > 1 else "")
 
 
 def commit(record: runs.Record) -> str:
@@ -262,4 +264,4 @@ def provenance(group: results.Group) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float | None:
-  return None if value is None else round(value, 6)
+  return None if value is None else float(f"{value:.9g}")
