@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import kernels
-from rethink import errors, methods, runs, signals, summary
+from rethink import errors, interpolation, methods, runs, signals, summary
 from rethink.pipeline import splits
 
 
@@ -47,6 +47,47 @@ def test_random_labels_cost_more_norm_than_true_ones(
     run = _execute(config, tmp_path / str(p), data_dir)
     norms.append(run.rows[-1]["norm"])
   assert norms == sorted(norms) and norms[2] > 1.5 * norms[0]
+
+
+def test_held_out_examples_are_tested_on_and_not_learned(
+  config, tmp_path, data_dir
+):
+  whole = splits.load(methods.resolve(config)[1], data_dir).train
+  config.held_out = 100
+  run = _execute(config, tmp_path, data_dir)
+  status = run.status
+  assert status["data"]["train"] == 200 and status["data"]["test"] == 100
+  held = interpolation._hold_out(
+    splits.load(methods.resolve(config)[1], data_dir), 100
+  )
+  np.testing.assert_array_equal(
+    np.sort(np.concatenate([held.train.id, held.test.id])), whole.id
+  )
+  assert run.rows[-1]["train/accuracy"] == 1.0
+  assert 0.8 < run.rows[-1]["test/accuracy"] < 1.0
+  config.held_out = 300
+  with pytest.raises(errors.ConfigError, match="leaves none of 300"):
+    _execute(config, tmp_path / "all", data_dir)
+
+
+def test_a_run_says_what_it_took_and_saves_its_curves(
+  config, tmp_path, data_dir
+):
+  config.bookkeeping.spectrum_points = 100
+  run = _execute(config, tmp_path / "kernel", data_dir)
+  found = run.status["interpolation"]
+  assert 0.05 < found["peak_gb"] < 50
+  assert found["norms"]["total"] == pytest.approx(run.rows[-1]["norm"])
+  assert {f"time/{x}_seconds" for x in ("gram", "factor", "predict")} <= set(
+    run.rows[-1]
+  )
+  curve = runs.read_curve(tmp_path / "kernel", "spectrum")
+  assert len(curve["rank"]) == 100 and (np.diff(curve["value"]) <= 0).all()
+  config.kernel, config.train_examples = "linear()", 30
+  config.interpolant = "sgd(epochs=3)"
+  run = _execute(config, tmp_path / "sgd", data_dir)
+  assert run.status["interpolation"]["hessian_zeros"] == 34
+  assert len(runs.read_curve(tmp_path / "sgd", "sgd")["step"]) == 4
 
 
 def test_a_run_equals_the_pseudo_inverse_on_what_it_loads(
@@ -110,6 +151,8 @@ def test_memory_that_does_not_suffice_ends_in_one_sentence(
   [
     ("kernel", "rbf()", r"config\.kernel: there is no 'rbf'"),
     ("features", ("hog()",), r"config\.features: there is no 'hog'"),
+    ("interpolant", "ridge()", r"config\.interpolant: there is no 'ridge'"),
+    ("held_out", -1, r"config\.held_out must be 0 or more"),
     ("preconditioner", "lu()", r"config\.preconditioner: there is no 'lu'"),
     ("ridge", -1.0, r"config\.ridge must be 0 or more"),
     ("tolerance", 0.0, r"config\.tolerance must be above 0"),

@@ -58,3 +58,14 @@ def test_a_limit_on_the_address_space_counts():
     assert memory.available_bytes() <= min(500_000_000, plenty)
   finally:
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_the_peak_is_of_what_came_since():
+  def spent(megabytes: int) -> float:
+    memory.forget_peak()
+    before = memory.peak_bytes()
+    np.ones(megabytes * 125_000)
+    return (memory.peak_bytes() - before) / 1e6
+
+  assert spent(400) > 350
+  assert spent(100) < 250  # the 400 are forgotten

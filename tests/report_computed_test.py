@@ -30,7 +30,9 @@ REPORT = ex.Report(
       "norms", "Norms", ("n",),
       (ex.Column("norm", "norm", "end", "norm", ""),
        ex.Column("fit", "epochs to fit", "epochs_to_fit", unit="epochs"),
-       ex.Column("error", "test error", "end_error", "test/accuracy", "%", 1)),
+       ex.Column("error", "test error", "end_error", "test/accuracy", "%", 1),
+       ex.Column("rank", "rank", "status", "interpolation/rank", ""),
+       ex.Column("none", "none", "status", "interpolation/rank/x", "")),
       tuple(
         ex.Row((str(n),), f"{n}/true", {"error": 20.5}) for n in NORMS
       ),
@@ -88,6 +90,7 @@ def _write(folder, config) -> None:
     parameters=10 * config.train_examples,
     data={"train": config.train_examples, "test": 297},
     corruption={"changed_fraction": 0.9 * random},
+    interpolation={"rank": 7},
     commit="0123456789abcdef",
     dirty=False,
   )
@@ -95,7 +98,8 @@ def _write(folder, config) -> None:
 
 def test_numbers_and_their_difference_from_the_paper(found):
   (made,) = tables.all_of(found)
-  norm, fit, error = made.lines[1].cells
+  norm, fit, error, rank, none = made.lines[1].cells
+  assert rank.values == (7,) and none.values == ()
   assert norm.values == (50.0,) and error.values == pytest.approx((20.0,))
   assert error.difference == pytest.approx(-0.5) and error.agrees
   assert fit.values == () and fit.never == 1

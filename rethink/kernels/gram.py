@@ -14,11 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import errors, specs
-from rethink.kernels import functions, tiles
+from rethink.kernels import functions, pixels, tiles
 
 _MEDIAN_POINTS = 2000
-_PIXEL = 255  # of so many levels are images
-_MIDDLE = 128
 
 
 class Gram(Protocol):
@@ -56,10 +54,7 @@ class Gram(Protocol):
 class PointGram:
   """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`.
 
-  Points that are raw pixels, multiples of 1/255 in [0, 1], are held as integers
-  instead, around 128 if only distances matter. Sums of 1,024 (else 258) of
-  their products stay within 2^24 and are exact in float32, whatever their
-  order: distances in float64 then cost products in float32, a third of the
+  Raw pixels are held as integers, see `pixels`: exact distances, a third of the
   time.
 
   Attributes:
@@ -87,23 +82,22 @@ class PointGram:
     self._hold: dict[tuple[int, int], jax.Array] | None = {} if hold else None
     self.kernel = with_bandwidth(kernel, self.points)
     self._static, self._numbers = self.kernel.static, self.kernel.numbers
-    self._middle = _MIDDLE if self.kernel().stationary else 0
-    largest = max(self._middle, _PIXEL - self._middle)
-    # So many products are exact; 0 for other points than pixels.
-    self._exact_sum = 2**24 // largest**2 if _are_pixels(self.points) else 0
+    self._middle = pixels.MIDDLE if self.kernel().stationary else 0
+    self._exact_sum = (
+      pixels.exact_sum(self._middle) if pixels.are_pixels(self.points) else 0
+    )
     self._rows = self._cut(self.layout, self.points)
     # Distances do not change, and lose fewer digits, around the mean.
     self._center = jax.device_put(self.points.mean(0, dtype=np.float64))
 
   def _cut(self, layout, points):
     """The points on the device, in units of pixels if those learned are."""
+    parts = layout.split(points)
     if not self._exact_sum:
-      return layout.split(points)
-    levels = _PIXEL * points.astype(np.float64)
-    if _are_pixels(points):
-      levels = np.rint(levels).astype(np.float32)
+      return parts
+    whole = pixels.are_pixels(points)
     with jax.enable_x64(True):
-      return layout.split(levels - np.float32(self._middle))
+      return [pixels.levels(x, self._middle, whole=whole) for x in parts]
 
   def bytes(self, n: int) -> int:
     held = 2 * 4 * n * self.points.shape[1]
@@ -217,15 +211,6 @@ def parse(text: str) -> specs.Call:
   return specs.parse(text, specs.public(functions), "kernel")
 
 
-def _are_pixels(points: np.ndarray) -> bool:
-  levels = np.rint(points * _PIXEL)
-  return bool(
-    np.array_equal(points, levels / np.float32(_PIXEL))
-    and levels.min() >= 0
-    and levels.max() <= _PIXEL
-  )
-
-
 @functools.partial(jax.jit, static_argnames=("static", "dtype", "exact_sum"))
 def _tile(
   static,
@@ -248,7 +233,7 @@ def _tile(
     if kernel.stationary and dtype == "float32":
       left -= center.astype(dtype)[None]
       right -= center.astype(dtype)[None]
-  inner, squares, other = _products(left, right, exact_sum)
+  inner, squares, other = pixels.products(left, right, exact_sum)
   rows = row + jnp.arange(len(left))[:, None]
   columns = column + jnp.arange(len(right))[None]
   same = rows == columns
@@ -265,25 +250,4 @@ def _cross(static, numbers, left, right, *, exact_sum):
   """k(left, right) in float64."""
   if not exact_sum:
     left, right = left.astype("float64"), right.astype("float64")
-  return static(numbers).values(*_products(left, right, exact_sum))
-
-
-def _products(left, right, exact_sum):
-  """Inner products and squared norms of rows; of pixels exact, in float64."""
-
-  def product(a, b):
-    return jnp.matmul(a, b.T, precision=tiles.PRECISION)
-
-  def squares(a):
-    return jnp.sum(a * a, 1, keepdims=True)
-
-  if not exact_sum:
-    return product(left, right), squares(left), squares(right).T
-  sums: list[jax.Array] = []
-  for start in range(0, left.shape[1], exact_sum):
-    a, b = (x[:, start : start + exact_sum] for x in (left, right))
-    parts = (product(a, b), squares(a), squares(b))
-    exact = [part.astype("float64") for part in parts]
-    sums = [x + y for x, y in zip(sums, exact, strict=True)] if sums else exact
-  inner, of_left, of_right = (x / _PIXEL**2 for x in sums)
-  return inner, of_left, of_right.T
+  return static(numbers).values(*pixels.products(left, right, exact_sum))

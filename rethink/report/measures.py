@@ -41,7 +41,7 @@ def status(run: Run, column: experiments.Column) -> float | None:
   """What status.json says under the metric's name; "a/b" is b of a."""
   value: Any = run.record.status
   for part in column.metric.split("/"):
-    if part not in value:
+    if not isinstance(value, dict) or part not in value:
       return None
     value = value[part]
   return float(value)
