@@ -14,7 +14,7 @@ import ml_collections
 
 from configs import base
 
-# The random crop of TF comes with decoding; after the decay of TF: on kernels.
+# TF's random crop is not among them: it belongs to decoding.
 AUGMENTATION = ("random_flip()", "color_jitter()")  # TF
 DROPOUT = ("dropout(0.2)",)  # TF: 0.8 are kept, before the linear layer
 WEIGHT_DECAY = (
