@@ -33,6 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.learning_rate = 0.01  # at the start
   config.schedule = "exponential(decay=0.95, every_epochs=1)"
   config.regularizers = ()  # calls in order; () is none
+  config.ema_decay = 0.0  # per step, of the evaluated averages; 0 has none
   config.dtype = "float32"  # of activations; parameters stay float32
 
   # Evaluation: clean passes over the training and the test split.

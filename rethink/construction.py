@@ -163,12 +163,13 @@ class Construction:
           chunk_seconds=self.config.bookkeeping.chunk_seconds,
           between=self._between,
         )
-    in_float32 = metrics.train_means(sums["float32", "train"])
+    classes = self.loaded.info.num_classes
+    in_float32 = metrics.train_means(sums["float32", "train"], classes)
     return {
       "step": 0,
       "epoch": 0,
-      **metrics.train_means(sums["float64", "train"]),
-      **metrics.test_means(sums["float64", "test"]),
+      **metrics.train_means(sums["float64", "train"], classes),
+      **metrics.test_means(sums["float64", "test"], classes),
       "train/float32_accuracy": in_float32["train/accuracy"],
     }
 

@@ -222,8 +222,8 @@ class Trainer:
     row: runs.Row = {
       "step": self.step,
       "epoch": epoch,
-      **metrics.train_means(train_sums),
-      **metrics.test_means(test_sums),
+      **metrics.train_means(train_sums, self.recipe.num_classes),
+      **metrics.test_means(test_sums, self.recipe.num_classes),
       "batch/loss": float(batch.loss / batch.count),
       "batch/accuracy": float(batch.correct / batch.count),
       "learning_rate": float(rate),
@@ -236,10 +236,11 @@ class Trainer:
     return row
 
   def _clean(self, data: resident.Resident, *, each: bool = False) -> Any:
+    params, batch_stats = self.state.evaluated
     return evaluate.evaluate(
       self.evaluate,
-      self.state.params,
-      self.state.batch_stats,
+      params,
+      batch_stats,
       data,
       self.config.eval_batch_size,
       each=each,
@@ -253,8 +254,7 @@ class Trainer:
     self.run.log_examples(epoch, {**known, **found._asdict()})
 
   def _finite(self) -> bool:
-    state = self.state
-    return bool(_all_finite((state.params, state.batch_stats, state.opt_state)))
+    return bool(_all_finite(self.state))
 
   def _save(self) -> None:
     """Hands the state over for saving, if there is anything new in it."""

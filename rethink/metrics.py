@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# What a row of metrics.jsonl holds of the two clean passes.
+# What every row of metrics.jsonl holds of the two clean passes; those of data
+# sets with more than _TOP classes have top-5 accuracies as well.
 NAMES = (
   "train/loss",
   "train/accuracy",
@@ -17,6 +18,7 @@ NAMES = (
   "test/corrupted_loss",
   "test/corrupted_accuracy",
 )
+_TOP = 5
 
 
 class Sums(NamedTuple):
@@ -25,8 +27,10 @@ class Sums(NamedTuple):
   Attributes:
     loss: float32, plain cross-entropy against `label`, in nats.
     correct: int32, top-1 hits against `label`.
+    top5: int32, examples whose `label` is among the five likeliest classes.
     true_loss: as `loss`, against `true_label`.
     true_correct: as `correct`, against `true_label`.
+    true_top5: as `top5`, against `true_label`.
     clean_correct: as `correct`, of examples whose two labels are equal.
     clean_count: int32, examples whose two labels are equal.
     count: int32, examples.
@@ -34,8 +38,10 @@ class Sums(NamedTuple):
 
   loss: jax.Array
   correct: jax.Array
+  top5: jax.Array
   true_loss: jax.Array
   true_correct: jax.Array
+  true_top5: jax.Array
   clean_correct: jax.Array
   clean_count: jax.Array
   count: jax.Array
@@ -47,7 +53,7 @@ class Sums(NamedTuple):
 def zeros() -> Sums:
   """Sums over no examples."""
   f, i = jnp.float32(0), jnp.int32(0)
-  return Sums(f, i, f, i, i, i, i)
+  return Sums(f, i, i, f, i, i, i, i, i)
 
 
 def sums(
@@ -71,7 +77,12 @@ def sums(
   def against(target):
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
     hit = predicted == target
-    return jnp.sum(loss, where=mask), jnp.sum(hit & mask, dtype=jnp.int32)
+    top5 = _rank(logits, target) < _TOP
+    return (
+      jnp.sum(loss, where=mask),
+      jnp.sum(hit & mask, dtype=jnp.int32),
+      jnp.sum(top5 & mask, dtype=jnp.int32),
+    )
 
   return Sums(
     *against(labels),
@@ -80,6 +91,18 @@ def sums(
     jnp.sum(clean, dtype=jnp.int32),
     jnp.sum(mask, dtype=jnp.int32),
   )
+
+
+def _rank(logits: jax.Array, target: jax.Array) -> jax.Array:
+  """int32[batch]: how many classes come before the target's, likeliest first.
+
+  Of equal logits the first class comes first, as for `argmax`: a network that
+  tells nothing apart has no hits from ties.
+  """
+  own = jnp.take_along_axis(logits, target[:, None], axis=-1)
+  earlier = jnp.arange(logits.shape[-1])[None] < target[:, None]
+  before = (logits > own) | ((logits == own) & earlier)
+  return jnp.sum(before, axis=-1, dtype=jnp.int32)
 
 
 class Each(NamedTuple):
@@ -100,7 +123,7 @@ def each(logits: jax.Array, labels: jax.Array) -> Each:
   return Each(loss, logits.argmax(-1) == labels)
 
 
-def train_means(split: Sums) -> dict[str, float]:
+def train_means(split: Sums, num_classes: int) -> dict[str, float]:
   """Training is about fitting: the plain names are against `label`.
 
   Where labels are corrupted in part, accuracies on the examples that kept their
@@ -113,6 +136,8 @@ def train_means(split: Sums) -> dict[str, float]:
     "train/true_loss": true[0],
     "train/true_accuracy": true[1],
   }
+  if num_classes > _TOP:
+    means["train/top5_accuracy"] = label[2]
   clean, corrupted = (
     int(split.clean_count),
     int(split.count - split.clean_count),
@@ -125,24 +150,30 @@ def train_means(split: Sums) -> dict[str, float]:
   return means
 
 
-def test_means(split: Sums) -> dict[str, float]:
+def test_means(split: Sums, num_classes: int) -> dict[str, float]:
   """Testing is about predicting: the plain names are against `true_label`.
 
   `test/corrupted_*` are against test labels corrupted like the training labels,
   which is what Figure 1c shows.
   """
   label, true = _means(split)
-  return {
+  means = {
     "test/loss": true[0],
     "test/accuracy": true[1],
     "test/corrupted_loss": label[0],
     "test/corrupted_accuracy": label[1],
   }
+  if num_classes > _TOP:
+    means["test/top5_accuracy"] = true[2]
+  return means
 
 
-def _means(split: Sums) -> tuple[tuple[float, float], tuple[float, float]]:
+def _means(split: Sums) -> tuple[tuple[float, ...], tuple[float, ...]]:
+  """(loss, accuracy, top-5 accuracy) against `label` and `true_label`."""
   count = float(split.count)
+  label = split.loss, split.correct, split.top5
+  true = split.true_loss, split.true_correct, split.true_top5
   return (
-    (float(split.loss) / count, float(split.correct) / count),
-    (float(split.true_loss) / count, float(split.true_correct) / count),
+    tuple(float(value) / count for value in label),
+    tuple(float(value) / count for value in true),
   )

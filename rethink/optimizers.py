@@ -19,3 +19,18 @@ def adam(
 ) -> optax.GradientTransformation:
   """Adam (Kingma & Ba 2015)."""
   return optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+
+
+def rmsprop(
+  decay: float = 0.9, momentum: float = 0.9, epsilon: float = 1.0
+) -> optax.GradientTransformation:
+  """TensorFlow's RMSProp with the numbers of its Inception V3 of 2016.
+
+  Mean squares start at 1 and epsilon is added under the root. TensorFlow's
+  momentum sums steps, this one directions: the same until the learning rate
+  falls, whose effect there comes a few steps later.
+  """
+  return optax.chain(
+    optax.scale_by_rms(decay, epsilon, initial_scale=1.0, eps_in_sqrt=True),
+    optax.trace(decay=momentum),
+  )

@@ -22,6 +22,7 @@ class Recipe(NamedTuple):
     schedule: without its numbers, as are the next two.
     optimizer: gradients to direction.
     regularizers: the active hooks, in order.
+    averaged: whether averages of the parameters are kept.
     batch_size: examples per step, over all devices.
     image_size: pixels that the model sees.
     dtype: of activations and products; parameters stay float32.
@@ -33,6 +34,7 @@ class Recipe(NamedTuple):
   schedule: specs.Static
   optimizer: specs.Static
   regularizers: tuple[specs.Static, ...]
+  averaged: bool
   batch_size: int
   image_size: int
   dtype: jnp.dtype
@@ -47,6 +49,7 @@ class Numbers(NamedTuple):
     schedule: float arguments of the schedule.
     optimizer: float arguments of the optimizer.
     regularizers: float arguments of each regularizer.
+    ema_decay: float32, of the averages of the parameters.
     length: steps per epoch and in all.
     key: of augmentation and dropout.
   """
@@ -55,6 +58,7 @@ class Numbers(NamedTuple):
   schedule: dict[str, Any]
   optimizer: dict[str, Any]
   regularizers: tuple[dict[str, Any], ...]
+  ema_decay: jax.Array
   length: schedules.Length
   key: jax.Array
 
@@ -99,6 +103,7 @@ def build(
     schedule=run.schedule.static,
     optimizer=run.optimizer.static,
     regularizers=tuple(r.static for r in run.regularizers),
+    averaged=run.config.ema_decay > 0,
     batch_size=run.config.batch_size,
     image_size=run.config.image_size,
     dtype=jnp.dtype(run.config.dtype),
@@ -113,6 +118,7 @@ def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
     schedule=run.schedule.numbers,
     optimizer=run.optimizer.numbers,
     regularizers=tuple(r.numbers for r in run.regularizers),
+    ema_decay=jnp.float32(run.config.ema_decay),
     length=length,
     key=key,
   )

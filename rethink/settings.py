@@ -35,6 +35,7 @@ _NOT_NEGATIVE = (
   "data_seed",
   "train_examples",
   "stop_at_train_loss",
+  "ema_decay",
   "bookkeeping.examples_every_epochs",
 )
 
@@ -77,6 +78,10 @@ def resolve(config: Any) -> Settings:
       raise errors.ConfigError(f"config.{field} must be above 0, not {value}")
     if not value >= 0:
       raise errors.ConfigError(f"config.{field} must be 0 or more, not {value}")
+  if not config.ema_decay < 1:
+    raise errors.ConfigError(
+      f"config.ema_decay must be below 1, not {config.ema_decay}"
+    )
   for field in ("seed", "data_seed"):
     if config[field] >= 2**32:  # JAX would cut a longer one off
       raise errors.ConfigError(f"config.{field} must be below 2**32")

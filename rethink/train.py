@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rethink import errors, evaluate, metrics, recipes
+from rethink import errors, evaluate, metrics, models, recipes
 from rethink.pipeline import resident, views
 
 
@@ -21,6 +21,7 @@ class State(flax.struct.PyTreeNode):
     params: float32 parameters.
     batch_stats: running statistics of batch norm; {} without.
     opt_state: of the optimizer.
+    averages: of (params, batch_stats), exponential over steps; () without.
     sums: over the training batches of the epoch so far, in training mode.
     bad_step: int32, the first step whose loss was not finite, or -1.
   """
@@ -29,8 +30,14 @@ class State(flax.struct.PyTreeNode):
   params: Any
   batch_stats: Any
   opt_state: Any
+  averages: Any
   sums: metrics.Sums
   bad_step: jax.Array
+
+  @property
+  def evaluated(self) -> tuple[Any, Any]:
+    """(params, batch_stats) of clean passes: the averages, if there are any."""
+    return self.averages or (self.params, self.batch_stats)
 
 
 @functools.cache
@@ -77,6 +84,7 @@ def create_state(
     params=params,
     batch_stats=batch_stats,
     opt_state=recipe.optimizer(inputs.optimizer).init(params),
+    averages=(params, batch_stats) if recipe.averaged else (),
     sums=metrics.zeros(),
     bad_step=jnp.int32(-1),
   )
@@ -88,7 +96,11 @@ def train_step(
   state: State,
   batch: resident.Resident,
 ) -> State:
-  """One step of gradient descent on the mean loss of one batch."""
+  """One step of gradient descent on the mean loss of one batch.
+
+  Raises:
+    ConfigError: if the model has auxiliary heads and no weight for them.
+  """
   key = jax.random.fold_in(inputs.key, state.step)
   augment_key, dropout_key = jax.random.split(key)
   hooks = [
@@ -112,13 +124,17 @@ def train_step(
       images,
       train=True,
       rngs={"dropout": dropout_key},
-      mutable=["batch_stats"],
+      mutable=["batch_stats", "auxiliary"],
     )
     logits = jnp.asarray(logits, jnp.float32)
     targets = jax.nn.one_hot(batch.label, logits.shape[-1])
     for hook in hooks:
       targets = hook.targets(targets) if hook.targets else targets
     loss = optax.softmax_cross_entropy(logits, targets).mean()
+    for head in jax.tree.leaves(updated.get("auxiliary", {})):
+      head = jnp.asarray(head, jnp.float32)
+      more = optax.softmax_cross_entropy(head, targets).mean()
+      loss = loss + models.auxiliary_weight(recipe.model) * more
     for hook in hooks:
       loss = loss + hook.penalty(params) if hook.penalty else loss
     return loss, (logits, updated.get("batch_stats", {}))
@@ -132,6 +148,11 @@ def train_step(
   for hook in hooks:
     if hook.update:
       params = hook.update(params, state.params, rate)
+  averages = state.averages
+  if recipe.averaged:
+    averages = _average(
+      averages, (params, batch_stats), inputs.ema_decay, state.step
+    )
 
   new = metrics.sums(logits, batch.label, batch.true_label)
   first = state.step % inputs.length.steps_per_epoch == 0
@@ -142,9 +163,19 @@ def train_step(
     params=params,
     batch_stats=batch_stats,
     opt_state=opt_state,
+    averages=averages,
     sums=kept + new,
     bad_step=jnp.where(bad, state.step, state.bad_step),
   )
+
+
+def _average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:
+  """The next exponential average, with TensorFlow's short start.
+
+  TensorFlow, too, averages the running statistics of batch norm once more.
+  """
+  decay = jnp.minimum(decay, (1 + step) / (10 + step))
+  return optax.incremental_update(new, old, 1 - decay)
 
 
 Advance = Callable[

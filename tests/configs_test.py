@@ -28,7 +28,13 @@ TRAINED = [
   if module.get_config().method == "train"
 ]
 # Shape and classes of the data sets that the configs name.
-DATA = {"digits": (8, 8, 1), "cifar10": (32, 32, 3)}
+DATA = {
+  "digits": (8, 8, 1),
+  "cifar10": (32, 32, 3),
+  "imagenet2012": (299, 299, 3),
+  "imagenet_sample": (299, 299, 3),
+  "imagenet_smoke": (75, 75, 3),
+}
 
 
 def _runs(module):
@@ -113,6 +119,25 @@ def test_table_1_has_the_rows_of_the_paper():
   ]  # fmt: skip
   assert len(paper) == 19
   assert {f"{row}/seed0" for row in paper} <= set(runs)
+
+
+def test_table_2_has_the_rows_of_the_paper():
+  module = MODULES["table2_imagenet"]
+  (table,) = module.REPORT.tables
+  assert len(table.rows) == 7
+  for row in table.rows:
+    assert {"train1", "train5", "test1", "test5"} <= set(row.paper)
+    config = _load(module, f"{row.runs}/seed0")
+    _, *yes = row.heads
+    names = [text.partition("(")[0] for text in config.regularizers]
+    found = ("color_jitter" in names, "dropout" in names)
+    found += ("weight_decay" in names,)
+    assert found == tuple(answer == "yes" for answer in yes)
+
+
+def test_random_imagenet_is_the_last_row_of_table_2():
+  one = _load(MODULES["imagenet_random"], "")
+  assert one == _load(MODULES["table2_imagenet"], "random/none/seed0")
 
 
 def test_an_unknown_run_names_those_that_exist():

@@ -75,6 +75,7 @@ def noisy(config):
     config.image_size = 6
     config.corruptions = ("partially_corrupted_labels(0.3)",)
     config.regularizers = ("random_crop()", "dropout(0.2)", "weight_decay()")
+    config.ema_decay = 0.9
     config.bookkeeping.chunk_seconds = 1e-9  # one step a chunk
   return config
 
@@ -309,12 +310,25 @@ def test_runs_of_one_architecture_share_their_programs(
 def test_zero_never_stops_early(config, tmp_path, data_dir, monkeypatch):
   exact = metrics.train_means
 
-  def fitted(sums):
-    return {**exact(sums), "train/loss": 0.0}
+  def fitted(*args):
+    return {**exact(*args), "train/loss": 0.0}
 
   monkeypatch.setattr(metrics, "train_means", fitted)
   _execute(config, tmp_path, data_dir)
   assert len(runs.read(tmp_path).rows) == 3
+
+
+def test_clean_passes_evaluate_the_averages(config, tmp_path, data_dir):
+  rows = {}
+  for decay in (0.0, 1e-30, 0.95):
+    config.ema_decay = decay
+    _execute(config, tmp_path / str(decay), data_dir)
+    rows[decay], _ = end(tmp_path / str(decay))
+  assert rows[1e-30] == rows[0.0]  # of the last step only
+  for one, other in zip(rows[0.95], rows[0.0], strict=True):
+    assert one["batch/loss"] == other["batch/loss"]
+    assert one["train/loss"] != other["train/loss"]
+    assert one["test/loss"] != other["test/loss"]
 
 
 def test_an_old_best_does_not_outlive_its_run(config, tmp_path, data_dir):
@@ -369,6 +383,7 @@ def test_settings_name_the_field_that_is_wrong(config):
     "batch_size": 0,
     "num_epochs": -1,
     "data_seed": -1,
+    "ema_decay": 1.0,
     "dtype": "float16",
     "seed": 2**32,
     "bookkeeping.checkpoints_to_keep": 0,

@@ -6,7 +6,7 @@ import pytest
 from rethink import metrics
 
 
-def _batch(n=13, classes=5):
+def _batch(n=13, classes=8):
   rng = np.random.default_rng(0)
   logits = np.float32(3 * rng.normal(size=(n, classes)))
   labels = rng.integers(0, classes, n).astype(np.int32)
@@ -25,12 +25,20 @@ def _oracle(logits, labels):
   return loss.sum(), int((logits.argmax(-1) == labels).sum())
 
 
+def _top5(logits, labels) -> int:
+  """Hits of the five likeliest; of equal logits, the first classes."""
+  likeliest = np.argsort(-logits, axis=-1, kind="stable")[:, :5]
+  return int((likeliest == labels[:, None]).any(-1).sum())
+
+
 def _equal(got: metrics.Sums, logits, labels, true_labels):
   loss, correct = _oracle(logits, labels)
   true_loss, true_correct = _oracle(logits, true_labels)
   np.testing.assert_allclose(got.loss, loss, rtol=1e-6)
   np.testing.assert_allclose(got.true_loss, true_loss, rtol=1e-6)
   assert (got.correct, got.true_correct) == (correct, true_correct)
+  assert got.top5 == _top5(logits, labels)
+  assert got.true_top5 == _top5(logits, true_labels)
   clean = labels == true_labels
   assert got.clean_correct == _oracle(logits[clean], labels[clean])[1]
   assert got.clean_count == clean.sum()
@@ -42,13 +50,14 @@ def test_sums_are_plain_cross_entropy_and_hits_against_both_truths():
   got = metrics.sums(logits, labels, true_labels)
   _equal(got, logits, labels, true_labels)
   assert got.correct != got.true_correct
+  assert got.correct < got.top5 < got.true_top5 < got.count
 
 
 def test_types_are_those_of_the_zeros():
   logits, labels, true_labels = _batch()
   for got in (metrics.sums(logits, labels, true_labels), metrics.zeros()):
     kinds = [np.dtype(value.dtype).kind for value in got]
-    assert kinds == ["f", "i", "f", "i", "i", "i", "i"]
+    assert kinds == ["f", "i", "i", "f", "i", "i", "i", "i", "i"]
     assert all(np.shape(value) == () for value in got)
 
 
@@ -89,24 +98,41 @@ def test_a_compiled_sum_is_the_same_sum():
 
 
 def test_training_is_named_after_label_and_testing_after_true_label():
-  split = metrics.Sums(2.0, 3, 8.0, 1, 0, 0, 4)  # pyright: ignore
-  assert metrics.train_means(split) == {
+  split = metrics.Sums(2.0, 2, 3, 8.0, 1, 4, 0, 0, 4)  # pyright: ignore
+  assert metrics.train_means(split, 6) == {
     "train/loss": 0.5,
-    "train/accuracy": 0.75,
+    "train/accuracy": 0.5,
+    "train/top5_accuracy": 0.75,
     "train/true_loss": 2.0,
     "train/true_accuracy": 0.25,
   }
-  assert metrics.test_means(split) == {
+  assert metrics.test_means(split, 6) == {
     "test/loss": 2.0,
     "test/accuracy": 0.25,
+    "test/top5_accuracy": 1.0,
     "test/corrupted_loss": 0.5,
-    "test/corrupted_accuracy": 0.75,
+    "test/corrupted_accuracy": 0.5,
   }
 
 
+def test_five_classes_have_no_top_5():
+  split = metrics.Sums(2.0, 2, 4, 8.0, 1, 4, 0, 0, 4)  # pyright: ignore
+  means = metrics.train_means(split, 5) | metrics.test_means(split, 5)
+  assert set(means) == set(metrics.NAMES)
+
+
+@pytest.mark.parametrize("classes", [6, 10, 1000])
+def test_a_network_that_tells_nothing_apart_is_right_by_chance(classes):
+  labels = np.arange(classes, dtype=np.int32)
+  got = metrics.sums(jnp.ones((classes, classes)), labels, labels)
+  assert (got.correct, got.top5) == (1, 5)
+
+
 def test_partly_corrupted_labels_have_accuracies_of_both_parts():
-  means = metrics.train_means(metrics.Sums(2.0, 3, 8.0, 1, 1, 2, 6))  # pyright: ignore
+  split = metrics.Sums(2.0, 3, 0, 8.0, 1, 0, 1, 2, 6)  # pyright: ignore
+  means = metrics.train_means(split, 5)
   assert means["train/accuracy_on_clean"] == 1 / 2
   assert means["train/accuracy_on_corrupted"] == 2 / 4
-  true = metrics.train_means(metrics.Sums(2.0, 3, 8.0, 1, 3, 6, 6))  # pyright: ignore
+  split = metrics.Sums(2.0, 3, 0, 8.0, 1, 0, 3, 6, 6)  # pyright: ignore
+  true = metrics.train_means(split, 5)
   assert "train/accuracy_on_clean" not in true

@@ -1,3 +1,5 @@
+import functools
+import importlib
 import sys
 import textwrap
 
@@ -46,6 +48,12 @@ def _small(name, num_classes=10, **overrides):
   return models.build(call, num_classes, overrides)
 
 
+def _smallest(name):
+  """Pixels on a side of the smallest images that are tried with a model."""
+  module = importlib.import_module(f"rethink.models.{name}")
+  return getattr(module, "SMALLEST", 8)
+
+
 def _shapes(model, images):
   """The variables' shapes, without computing any."""
   key = jax.random.key(0)
@@ -60,8 +68,9 @@ def _size(tree):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_logits_have_a_row_per_image_and_a_column_per_class(name, dtype):
   key = jax.random.key(0)
-  for size, channels, classes in ((8, 1, 3), (28, 3, 10), (33, 3, 10)):
+  for more, channels, classes in ((0, 1, 3), (20, 3, 10), (25, 3, 10)):
     model = _small(name, classes)
+    size = _smallest(name) + more
     images = jnp.zeros((2, size, size, channels), dtype)
     variables = _shapes(model, images)
     assert set(variables) <= {"params", "batch_stats"}
@@ -89,38 +98,47 @@ def outputs(request):
   """Logits of a small model with dropout; computed once, by what was asked."""
   model = _small(request.param, dropout_rate=0.5)
   rng = np.random.default_rng(0)
-  images = jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32)
+  size = _smallest(request.param)
+  images = jnp.asarray(rng.normal(size=(4, size, size, 3)), jnp.float32)
   others = images.at[1:].add(1.0)
+  options = {"xla_backend_optimization_level": 0}
+  compiled = functools.partial(jax.jit, compiler_options=options)
 
-  def forward():
-    variables = model.init(jax.random.key(0), images, train=False)
-    half = dict(variables)
-    half["params"] = jax.tree.map(jnp.bfloat16, variables["params"])
+  @compiled
+  def init():
+    return model.init(jax.random.key(0), images, train=False)
 
-    def train(seed):
-      logits, updated = model.apply(
-        variables,
-        images,
-        train=True,
-        rngs={"dropout": jax.random.key(seed)},
-        mutable=["batch_stats"],
-      )
-      return logits, updated.get("batch_stats", {})
+  @compiled
+  def forward(variables, images):
+    return model.apply(variables, images, train=False)
 
-    logits, stats = train(1)
-    return {
-      "eval": model.apply(variables, images, train=False),
-      "eval of others": model.apply(variables, others, train=False),
-      "eval in half": model.apply(half, jnp.bfloat16(images), train=False),
+  @compiled
+  def train(variables, seed):
+    logits, updated = model.apply(
+      variables,
+      images,
+      train=True,
+      rngs={"dropout": jax.random.key(seed)},
+      mutable=["batch_stats"],
+    )
+    return logits, updated.get("batch_stats", {})
+
+  variables = init()
+  half = dict(variables)
+  half["params"] = jax.tree.map(jnp.bfloat16, variables["params"])
+  logits, stats = train(variables, 1)
+  return jax.device_get(
+    {
+      "eval": forward(variables, images),
+      "eval of others": forward(variables, others),
+      "eval in half": forward(half, jnp.bfloat16(images)),
       "train": logits,
-      "train again": train(1)[0],
-      "train otherwise": train(2)[0],
+      "train again": train(variables, 1)[0],
+      "train otherwise": train(variables, 2)[0],
       "stats before": variables.get("batch_stats", {}),
       "stats after": stats,
     }
-
-  options = {"xla_backend_optimization_level": 0}
-  return jax.device_get(jax.jit(forward, compiler_options=options)())
+  )
 
 
 def test_every_output_is_finite(outputs):

@@ -82,6 +82,22 @@ def test_adam_is_that_of_optax():
       np.testing.assert_allclose(one[k], params[k], rtol=1e-5, atol=1e-6)
 
 
+def test_rmsprop_is_that_of_tensorflow_while_the_learning_rate_stays():
+  start = _gradients(1)[0]
+  rate, decay, momentum, epsilon = 0.03, 0.8, 0.7, 0.5
+  got = _descend(
+    optimizers.rmsprop(decay, momentum, epsilon), start, (rate,) * len(RATES)
+  )
+  for k, value in start.items():
+    params = np.asarray(value, np.float64)
+    squares, moved = np.ones_like(params), np.zeros_like(params)
+    for gradient, one in zip(_gradients(), got, strict=True):
+      squares = decay * squares + (1 - decay) * gradient[k] ** 2
+      moved = momentum * moved + rate * gradient[k] / np.sqrt(squares + epsilon)
+      params = params - moved
+      np.testing.assert_allclose(one[k], params, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(specs.public(optimizers)))
 def test_an_optimizer_descends_with_traced_numbers(name):
   call = specs.parse(name, specs.public(optimizers), "optimizer")

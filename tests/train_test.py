@@ -53,6 +53,23 @@ class InputNorm(nn.Module):
     return nn.Dense(self.num_classes)(x.reshape(len(x), -1))
 
 
+class TwoHeads(nn.Module):
+  """A linear classifier and in training another one, alike, beside it."""
+
+  num_classes: int
+  auxiliary_weight: float | None = 0.0
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    x = images.reshape(len(images), -1)
+    zeros = nn.initializers.zeros_init()
+    if self.auxiliary_weight != 0 and (train or self.is_initializing()):
+      head = nn.Dense(self.num_classes, kernel_init=zeros, name="side")(x)
+      if train:
+        self.sow("auxiliary", "logits", head)
+    return nn.Dense(self.num_classes, kernel_init=zeros, name="main")(x)
+
+
 class Counting(nn.Module):
   """Keeps a variable that is neither a parameter nor a batch statistic."""
 
@@ -122,8 +139,7 @@ class Setup(NamedTuple):
     program = evaluate.program(model or self.recipe.model, 8, dtype, 16, spread)
     return evaluate.evaluate(
       program,
-      state.params,
-      state.batch_stats,
+      *state.evaluated,
       self.data,
       16,
       chunk_seconds=1e9,
@@ -310,6 +326,56 @@ def test_half_precision_learns_and_keeps_single_precision_state(setup):
   assert run.evaluate(state).loss < 0.3 * before.loss
   for x in jax.tree.leaves((state.params, state.batch_stats, state.opt_state)):
     assert x.dtype == jnp.float32
+
+
+def test_an_auxiliary_head_learns_by_its_weight_and_is_in_no_metric(setup):
+  def learn(weight, **fields):
+    run = setup(
+      model=f"{HERE}:TwoHeads(auxiliary_weight={weight})",
+      regularizers=("label_smoothing(0.2)",),
+      **fields,
+    )
+    return run, run.epochs(run.state(), epochs=2)
+
+  run, both = learn(0.25)
+  _, alone = learn(0.0)
+  _, slower = learn(0.0, learning_rate=run.config.learning_rate / 4)
+  assert set(alone.params) == {"main"}
+  _close(both.params["main"], alone.params["main"], rtol=1e-5, atol=1e-7)
+  _close(both.params["side"], slower.params["main"], rtol=1e-5, atol=1e-7)
+  _close(both.sums, alone.sums, rtol=1e-5)
+  want = run.evaluate(alone, TwoHeads(10))
+  _close(run.evaluate(both), want, rtol=1e-5)
+
+
+def test_an_auxiliary_head_without_a_weight_is_refused(setup):
+  run = setup(model=f"{HERE}:TwoHeads(auxiliary_weight=None)")
+  with pytest.raises(errors.ConfigError, match="auxiliary_weight"):
+    run.epochs(run.state())
+
+
+@pytest.mark.parametrize("decay", [0.15, 0.5, 0.999])
+def test_averages_are_those_of_tensorflow(decay, setup):
+  run = setup(model=f"{HERE}:InputNorm()", ema_decay=decay)
+  state = run.state()
+  advance = train.program(run.recipe, 3)
+  want = jax.device_get((state.params, state.batch_stats))
+  assert _bits(state.averages) == _bits(want)
+  for step in range(run.steps):
+    state = advance(state, run.data, run.order(0), run.inputs, step, step + 1)
+    kept = min(decay, (1 + step) / (10 + step))
+    new = jax.device_get((state.params, state.batch_stats))
+    want = jax.tree.map(
+      lambda old, now, kept=kept: kept * old + (1 - kept) * now, want, new
+    )
+  _close(state.averages, want, rtol=1e-5, atol=1e-7)
+  assert state.evaluated is state.averages
+
+
+def test_without_a_decay_there_are_no_averages(setup):
+  state = setup().state()
+  assert state.averages == ()
+  assert state.evaluated == (state.params, state.batch_stats)
 
 
 @pytest.mark.parametrize("model, at", [(MLP, 0.0), (MLP, 9.0), (CONV, 3.0)])

@@ -4,6 +4,10 @@
 constructor takes `num_classes` and whose `__call__(images, *, train)` maps
 float[batch, height, width, channels] to logits [batch, num_classes]. It may
 keep parameters and batch statistics, and draw from the "dropout" stream.
+
+In training it may have auxiliary heads, `self.sow("auxiliary", "logits", x)`:
+their cross-entropy against the same targets, times the model's
+`auxiliary_weight`, joins the training loss and no metric.
 """
 
 import importlib
@@ -58,6 +62,21 @@ def build(
       )
   kwargs = {**call.kwargs, **overrides}
   return call.function(num_classes=num_classes, **kwargs)
+
+
+def auxiliary_weight(model: nn.Module) -> float:
+  """Of the cross-entropy of a model's auxiliary heads in the training loss.
+
+  Raises:
+    ConfigError: if the model does not say it.
+  """
+  weight = getattr(model, "auxiliary_weight", None)
+  if weight is None:
+    raise errors.ConfigError(
+      "config.model has auxiliary heads (it sows 'auxiliary'), but no attribute"
+      " auxiliary_weight that says what they weigh in the loss"
+    )
+  return weight
 
 
 def initializer(text: str) -> nn.initializers.Initializer:

@@ -27,22 +27,26 @@ class ConvModule(nn.Module):
 
   One trainable number per filter: batch norm's shift, or the bias without batch
   norm (TF-slim of 2016 has no scale; the paper's equal counts confirm it).
+  `scale` adds batch norm's scale.
   """
 
   filters: int
-  size: int
-  stride: int
+  size: tuple[int, int]
   batch_norm: bool
   momentum: float
   epsilon: float
   kernel_init: str
+  stride: int = 1
+  padding: str = "SAME"
+  scale: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
     x = nn.Conv(
       self.filters,
-      (self.size, self.size),
+      self.size,
       strides=self.stride,
+      padding=self.padding,
       use_bias=not self.batch_norm,
       kernel_init=models.initializer(self.kernel_init),
       conv_general_dilated=convolutions.conv_general_dilated,
@@ -52,7 +56,7 @@ class ConvModule(nn.Module):
         use_running_average=not train,
         momentum=self.momentum,
         epsilon=self.epsilon,
-        use_scale=False,
+        use_scale=self.scale,
       )(x)
     return nn.relu(x)
 
@@ -85,12 +89,12 @@ class Model(nn.Module):
     def conv(x, filters, size, stride=1):
       return ConvModule(
         round(filters * self.width),
-        size,
-        stride,
+        (size, size),
         self.batch_norm,
         self.momentum,
         self.epsilon,
         self.kernel_init,
+        stride,
       )(x, train=train)
 
     x = conv(images, 96, 3)

@@ -1,0 +1,157 @@
+"""Compiles steps of a config for TPUs that are not there: memory, collectives.
+
+  python -m benchmarks.tpu --config=configs/imagenet.py --topology=v5e:2x4
+
+Needs libtpu (`pip install 'jax[tpu]'`) and no TPU. What it prints are the
+compiler's figures; nothing runs, so that there are no times in it.
+"""
+
+import argparse
+import functools
+import json
+import os
+import re
+import time
+from collections import Counter
+from typing import Any
+
+# Before JAX is imported: on one CPU device, convolutions have gradients of
+# their own, which are not those of a TPU.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# libtpu's lock guards a device; there is none.
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+
+from rethink import (
+  evaluate,
+  experiments,
+  metrics,
+  recipes,
+  schedules,
+  settings,
+  train,
+)
+from rethink.pipeline import resident
+
+_COLLECTIVES = re.compile(
+  r" (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
+  r"(?:-start)?\("
+)
+
+
+def topology(name: str) -> list[Any]:
+  """The devices of "v5e:2x4", say; `process_index` is their host.
+
+  Raises:
+    RuntimeError: if libtpu is not installed or does not know the name.
+  """
+  found = topologies.get_topology_desc(platform="tpu", topology_name=name)
+  return list(found.devices)
+
+
+def compile_steps(
+  config, devices: list[Any], channels: int = 3, num_classes: int = 1000
+) -> dict[str, dict[str, Any]]:
+  """The compiler's figures of one training and one evaluation step.
+
+  Args:
+    config: as `rethink.main` takes it.
+    devices: of a topology.
+    channels: of the images, of `config.image_size`.
+    num_classes: of the data set.
+  """
+  mesh = jax.sharding.Mesh(np.array(devices), ("data",))
+  spread, everywhere = (
+    jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+    for axes in (("data",), ())
+  )
+  run = settings.resolve(config)
+  recipe = recipes.build(run, num_classes, spread)
+  key = jax.random.key(0)
+  length = schedules.Length(jnp.int32(1), jnp.int32(1))
+  inputs = recipes.numbers(run, length, key)
+  create = functools.partial(train.create_state, recipe, channels)
+  state = jax.eval_shape(create, inputs, key)
+
+  def place(tree, sharding):
+    def one(x):
+      x = jnp.asarray(x) if isinstance(x, float) else x
+      return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+    return jax.tree.map(one, tree)
+
+  def batch(n: int, sharding):
+    size = (config.image_size, config.image_size, channels)
+    shapes = resident.Resident(
+      jax.ShapeDtypeStruct((n, *size), jnp.uint8),
+      *(jax.ShapeDtypeStruct((n,), jnp.int32) for _ in range(2)),
+    )
+    return place(shapes, sharding)
+
+  inputs, state = place(inputs, everywhere), place(state, everywhere)
+  step = jax.jit(functools.partial(train.train_step, recipe), donate_argnums=1)
+  clean = evaluate.program(
+    recipe.model,
+    config.image_size,
+    recipe.dtype,
+    config.eval_batch_size,
+    spread,
+  )
+  total = place(metrics.zeros(), everywhere)
+  first = place(jnp.int32(0), everywhere)
+  data = batch(config.eval_batch_size, everywhere)
+  return {
+    "training": _figures(
+      step.lower, inputs, state, batch(config.batch_size, spread)
+    ),
+    "evaluation": _figures(
+      clean.lower, *state.evaluated, data, total, first, first
+    ),
+  }
+
+
+def _figures(lower, *args) -> dict[str, Any]:
+  began = time.monotonic()
+  compiled = lower(*args).compile()
+  memory = compiled.memory_analysis()
+  return {
+    "compile_seconds": round(time.monotonic() - began, 1),
+    # Of one device; what is donated is counted once.
+    "bytes": {
+      "arguments": memory.argument_size_in_bytes,
+      "outputs": memory.output_size_in_bytes - memory.alias_size_in_bytes,
+      "temporary": memory.temp_size_in_bytes,
+      "program": memory.generated_code_size_in_bytes,
+    },
+    "collectives": dict(Counter(_COLLECTIVES.findall(compiled.as_text()))),
+  }
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Prints the figures as JSON."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--config", default="configs/imagenet.py")
+  parser.add_argument("--topology", default="v5e:2x4")
+  parser.add_argument("--batch_size", type=int, default=0, help="0: config's")
+  args = parser.parse_args(argv)
+  config = experiments.load(args.config).get_config()
+  if args.batch_size:
+    config.batch_size = config.eval_batch_size = args.batch_size
+  devices = topology(args.topology)
+  figures = {
+    "topology": args.topology,
+    "devices": len(devices),
+    "hosts": len({device.process_index for device in devices}),
+    "global_batch": config.batch_size,
+    **compile_steps(config, devices),
+  }
+  print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+  main()
