@@ -32,9 +32,9 @@ def get_config() -> ml_collections.ConfigDict:
   ):
     config[field] = training[field]
 
-  config.held_out = (
-    0  # training examples to test on instead; the rest is fitted
-  )
+  # So many training examples are not fitted but tested on, instead of the test
+  # split: what bandwidths may be chosen by.
+  config.held_out = 0
 
   # Model: a function that fits the one-hot labels.
   config.features = ()  # calls in order; () is raw pixels in [0, 1]
