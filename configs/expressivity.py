@@ -120,7 +120,7 @@ REPORT = ex.Report(
           "error",
           "largest error",
           "status",
-          "certificate.largest_error",
+          "certificate/largest_error",
           unit="",
         ),
         ex.Column(

@@ -96,6 +96,8 @@ _SETTINGS = {
     (7, 13, 15, 20, 21, 22),
   ),
 }
+# Nats above the loss at the end of a run; see the notes.
+_SETTLED = 0.055
 # For p = 0, 0.1, ..., 1: epochs to fit, from the ratios of Figure 1b, which are
 # fractions of one denominator; and the test error in % of Figure 1c.
 _EPOCHS = {
@@ -104,18 +106,9 @@ _EPOCHS = {
   "mlp_1x512": (28, 36, 40, 44, 47, 50, 54, 54, 55, 56, 55),
 }
 _ERRORS = {
-  "inception": (
-    *(12.8, 27.8, 40.7, 52.4, 62.9, 71.0),
-    *(78.5, 84.1, 87.9, 90.2, 90.2),
-  ),
-  "alexnet": (
-    *(30.1, 41.2, 52.2, 61.9, 69.2, 76.3),
-    *(82.0, 85.8, 88.1, 89.1, 90.1),
-  ),
-  "mlp_1x512": (
-    *(49.5, 58.5, 65.7, 71.9, 75.7, 79.6),
-    *(86.5, 86.5, 88.4, 89.4, 89.8),
-  ),
+  "inception": "12.8 27.8 40.7 52.4 62.9 71.0 78.5 84.1 87.9 90.2 90.2",
+  "alexnet": "30.1 41.2 52.2 61.9 69.2 76.3 82.0 85.8 88.1 89.1 90.1",
+  "mlp_1x512": "49.5 58.5 65.7 71.9 75.7 79.6 86.5 86.5 88.4 89.4 89.8",
 }
 
 
@@ -140,8 +133,9 @@ def _corrupted(model: str, i: int) -> ex.Row:
   paper = {}
   if model in _EPOCHS:
     epochs = _EPOCHS[model]
-    paper["fit"], paper["relative"] = epochs[i], epochs[i] / epochs[0]
-    paper["corrupted"] = _ERRORS[model][i]
+    paper["fit"] = paper["settled"] = epochs[i]
+    paper["relative"] = epochs[i] / epochs[0]
+    paper["corrupted"] = float(_ERRORS[model].split()[i])
   return ex.Row(
     heads=(cifar10.NAMES.get(model, model), str(_PROBABILITIES[i])),
     runs=f"{model}/p{_PROBABILITIES[i]}",
@@ -171,7 +165,20 @@ _SERIES = tuple(
   )
   for model in _VARIED
 )
-_P = "probability of label corruption"
+
+
+def _against(key, title, column, chance: float | None = None) -> ex.Against:
+  return ex.Against(
+    key=key,
+    title=title,
+    table="corruption",
+    column=column,
+    xlabel="probability of label corruption",
+    series=_SERIES,
+    level=chance,
+    level_label="chance",
+  )
+
 
 REPORT = ex.Report(
   title="Randomization tests",
@@ -205,10 +212,18 @@ REPORT = ex.Report(
         ex.Column("changed", "labels changed", "changed_fraction"),
         ex.Column("fit", "epochs to fit", "epochs_to_fit", unit="epochs"),
         ex.Column(
+          "settled",
+          "to the final loss",
+          "epochs_to_settle",
+          unit="epochs",
+          level=_SETTLED,
+        ),
+        ex.Column(
           "relative",
           "relative to p = 0",
-          "relative_epochs_to_fit",
+          "relative_epochs_to_settle",
           unit="times",
+          level=_SETTLED,
         ),
         ex.Column(
           "clean", "test error, clean labels", "end_error", "test/accuracy"
@@ -236,33 +251,18 @@ REPORT = ex.Report(
       lines=tuple(_line(name) for name in _SETTINGS),
       until=64,
     ),
-    ex.Against(
-      key="1b-time-to-fit",
-      title="Time to fit (1b)",
-      table="corruption",
-      column="relative",
-      xlabel=_P,
-      series=_SERIES,
+    _against("1b-time-to-fit", "Time to fit (1b)", "relative"),
+    _against(
+      "1c-test-error",
+      "Test error, test labels corrupted alike (1c)",
+      "corrupted",
+      chance=90.0,
     ),
-    ex.Against(
-      key="1c-test-error",
-      title="Test error, test labels corrupted alike (1c)",
-      table="corruption",
-      column="corrupted",
-      xlabel=_P,
-      series=_SERIES,
-      level=90.0,
-      level_label="chance",
-    ),
-    ex.Against(
-      key="1c-clean-test-error",
-      title="Test error, clean test labels (not in the paper)",
-      table="corruption",
-      column="clean",
-      xlabel=_P,
-      series=_SERIES,
-      level=90.0,
-      level_label="chance",
+    _against(
+      "1c-clean-test-error",
+      "Test error, clean test labels (not in the paper)",
+      "clean",
+      chance=90.0,
     ),
     *(
       ex.Examples(
@@ -279,10 +279,14 @@ REPORT = ex.Report(
   verdicts=tuple(_verdict(model) for model in _VARIED),
   notes=(
     *cifar10.NOTES,
-    "The paper gives no criterion for the time to overfit. Here it is the first"
-    " epoch with a clean train loss of at most 0.05, the one level that fits"
-    " both Figures 1a and 1b for Inception; the paper's epochs are read back"
-    " from the ratios that it plots.",
+    "The paper gives no criterion for the time to overfit; its epochs are read"
+    " back from the ratios that it plots. For Inception, Figures 1a and 1b"
+    " agree if it is a train loss of at most 0.047 to 0.058. Under label noise"
+    " the MLP 1×512 does not come to that, neither here nor, by its 99.34 % in"
+    " Table 1, there. The first epoch within 0.055 nats of the loss at the end"
+    " of the run serves both, as that of Inception is 0: at the paper's epochs,"
+    " the MLP here is 0.060 ± 0.004 above its last loss, whatever p. Figure 1b"
+    " is drawn with it.",
     "The paper does not say against which test labels Figure 1c is drawn. Its"
     " values fit test labels that are corrupted like the training labels, so"
     " these are compared; errors against clean labels stand beside them.",

@@ -60,7 +60,7 @@ def test_learners_have_a_line_over_n(tmp_path, data_dir):
   assert "linear classifier" in figure.svg and "10^{3}" in figure.svg
 
 
-@pytest.mark.parametrize("metric", ["width", "certificate.no_such_number"])
+@pytest.mark.parametrize("metric", ["width", "certificate/no_such_number"])
 def test_what_status_does_not_say_is_none(metric, tmp_path, data_dir):
   names = ["linear/n500/seed0"]
   _section(rademacher, names, tmp_path, data_dir)

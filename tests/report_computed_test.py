@@ -115,7 +115,9 @@ def test_curves_and_columns_are_drawn_over_logarithmic_axes(found):
   norm, spectrum = figures.all_of(found)
   for figure in (norm, spectrum):
     assert "n = 1, digits." in figure.caption
-    assert re.search(r"10.*\^", figure.svg)
+  # Plain numbers on a small range, powers of ten on a large one.
+  assert {"20", "100", "1000"} <= set(re.findall(r">(\d+)<", norm.svg))
+  assert re.search(r"10.*\^", spectrum.svg)
   assert "eigenvalue" in spectrum.svg and ">100<" in spectrum.svg
 
 

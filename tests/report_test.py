@@ -183,7 +183,7 @@ def test_calls_are_compared_by_their_arguments(expected, actual, same):
 def test_epochs_to_fit_and_their_ratio_are_of_the_same_seed(tmp_path):
   fitted = {("p0.0", 0): 2, ("p0.0", 1): 4, ("p0.5", 0): 6, ("p0.5", 1): 8}
   for (p, seed), epoch in fitted.items():
-    rows = [row(e, 0.05 if e >= epoch else 0.06) for e in range(1, 10)]
+    rows = [row(e, 0.05 if e >= epoch else 0.2) for e in range(1, 10)]
     name = f"alexnet/{p}/seed{seed}"
     report_runs.write(tmp_path, fig1_randomization, name, rows)
   _, cells = _line(tmp_path, "alexnet/p0.5", fig1_randomization, 1)
@@ -194,6 +194,15 @@ def test_epochs_to_fit_and_their_ratio_are_of_the_same_seed(tmp_path):
     tmp_path, "alexnet/p0.5", fig1_randomization, 1, threshold=0.01
   )
   assert results.text(cells["fit"], "epochs") == "never"
+
+
+def test_a_run_that_never_fits_settles_near_its_last_loss(tmp_path):
+  for p, losses in (("p0.0", (1, 0.06, 0.01)), ("p1.0", (2, 1, 0.26, 0.21))):
+    rows = [row(epoch, loss) for epoch, loss in enumerate(losses, 1)]
+    report_runs.write(tmp_path, fig1_randomization, f"alexnet/{p}/seed0", rows)
+  _, cells = _line(tmp_path, "alexnet/p1.0", fig1_randomization, 1)
+  assert cells["fit"].values == () and cells["fit"].never == 1
+  assert cells["settled"].values == (3,) and cells["relative"].values == (1.5,)
 
 
 def test_the_ratio_needs_the_baseline_of_its_seed(tmp_path):

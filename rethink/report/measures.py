@@ -3,6 +3,7 @@
 None means that the run does not have it: it never fitted, or did not log it.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rethink import experiments, runs
@@ -22,6 +23,9 @@ class Run(NamedTuple):
   baseline: runs.Record | None = None
 
 
+Measure = Callable[[Run, experiments.Column], float | None]
+
+
 def end(run: Run, column: experiments.Column) -> float | None:
   """The metric in the last row."""
   return run.record.rows[-1].get(column.metric)
@@ -31,6 +35,16 @@ def end_error(run: Run, column: experiments.Column) -> float | None:
   """One minus the accuracy in the last row."""
   accuracy = end(run, column)
   return None if accuracy is None else 1 - accuracy
+
+
+def status(run: Run, column: experiments.Column) -> float | None:
+  """What status.json says under the metric's name; "a/b" is b of a."""
+  value: Any = run.record.status
+  for part in column.metric.split("/"):
+    if part not in value:
+      return None
+    value = value[part]
+  return float(value)
 
 
 def best(run: Run, column: experiments.Column) -> float | None:
@@ -74,14 +88,36 @@ def epochs_to_level(run: Run, column: experiments.Column) -> float | None:
   return runs.epochs_to_fit(run.record.rows, column.level)
 
 
+def epochs_to_settle(run: Run, column: experiments.Column) -> float | None:
+  """The first epoch whose clean train loss is near that of the last one.
+
+  At most the column's level above it; a run that ends unfitted settles, too.
+  """
+  rows = run.record.rows
+  return runs.epochs_to_fit(rows, rows[-1]["train/loss"] + column.level)
+
+
 def relative_epochs_to_fit(
   run: Run, column: experiments.Column
 ) -> float | None:
   """Epochs to fit, divided by those of the baseline with the same seed."""
-  own = epochs_to_fit(run, column)
+  return _relative(epochs_to_fit, run, column)
+
+
+def relative_epochs_to_settle(
+  run: Run, column: experiments.Column
+) -> float | None:
+  """Epochs to settle, divided by those of the baseline with the same seed."""
+  return _relative(epochs_to_settle, run, column)
+
+
+def _relative(
+  measure: Measure, run: Run, column: experiments.Column
+) -> float | None:
+  own = measure(run, column)
   if own is None or run.baseline is None:
     return None
-  base = epochs_to_fit(run._replace(record=run.baseline), column)
+  base = measure(run._replace(record=run.baseline), column)
   return own / base if base else None
 
 
@@ -89,16 +125,6 @@ def changed_fraction(run: Run, column: experiments.Column) -> float | None:
   """The fraction of training labels that corruptions really changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
-
-
-def status(run: Run, column: experiments.Column) -> float | None:
-  """What status.json says under the metric's name; dots lead inside."""
-  found: Any = run.record.status
-  for part in column.metric.split("."):
-    if part not in found:
-      return None
-    found = found[part]
-  return float(found)
 
 
 def parameters_per_example(
