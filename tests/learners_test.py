@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import complexity, errors, learners, settings
+from rethink import complexity, errors, learners, settings, specs
 from rethink.pipeline import views
 from tests.conftest import random_examples
 
@@ -44,6 +44,15 @@ def _attained(context, fitted):
 def test_points_are_what_a_network_sees(context):
   want = views.evaluation(jnp.asarray(context.images), 4)
   np.testing.assert_allclose(context.points, want.reshape(N, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", specs.public(learners))
+def test_every_learner_has_a_value_for_every_sign(name, config):
+  config.image_size, config.num_epochs = 4, 1
+  context = _context(config, N)
+  fitted = specs.parse(name, specs.public(learners), "learner")(context)
+  assert fitted.values.shape == context.signs.shape
+  assert np.isfinite(fitted.values).all() and fitted.parameters > 0
 
 
 def test_a_trained_network_fits_every_sign_vector(context):
