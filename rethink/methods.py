@@ -12,6 +12,7 @@ from rethink import (
   checkpoints,
   construction,
   errors,
+  hosts,
   interpolation,
   locks,
   loop,
@@ -70,6 +71,8 @@ _METHODS: Mapping[str, tuple[Callable, Callable]] = {
   "construct": (settings.resolve, construct),
   "interpolate": (interpolation.resolve, interpolate),
 }
+# Of a run directory: what steers a run besides its state.
+_RECORDS = ("config.json", "status.json", "metrics.jsonl")
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
 # What status.json says of a run that ended with an error.
 _STATES = {
@@ -128,9 +131,15 @@ def execute(
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   _check_platform(config.bookkeeping.platform)
-  with locks.hold(workdir) as lock:
+  if jax.process_count() > 1 and method.name != "train":
+    raise errors.ConfigError(
+      f"config.method {method.name!r} is for one process; only 'train' shares"
+      " a run among several"
+    )
+  with hosts.desk(workdir) as desk, locks.hold(desk) as lock:
+    hosts.copy(desk, _RECORDS)
     run = runs.Run(
-      workdir,
+      desk,
       run_settings.outcome,
       run_settings.bookkeeping,
       name,
@@ -143,7 +152,7 @@ def execute(
     run.start()
     try:
       if restart:
-        checkpoints.restart(workdir)
+        checkpoints.restart(desk)
       method(run_settings, run, data_dir, stop)
     except locks.LostError:
       raise  # the directory is another process's now

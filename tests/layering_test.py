@@ -11,7 +11,7 @@ from tests.conftest import ROOT, python
 # A module may import modules of rows above its own, and of its own package.
 LAYERS = (
   "errors bits example signals provenance allocator convolutions pooling plots",
-  "specs files retries",
+  "specs files retries hosts",
   "experiments metrics optimizers schedules expressivity complexity kernels",
   "corruptions regularizers models records runs",
   "settings console sinks manifests locks datasets selection",
