@@ -28,7 +28,7 @@ slow: .venv/installed  ## minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -q -m "slow and not gpu" --durations=10
 
 SMOKE := table1_cifar10 fig1_randomization fig2_implicit table4_random_labels \
-  memorize
+  memorize table3_kernels kernel_curves interpolants expressivity rademacher
 
 smoke: .venv/installed  ## every experiment, small, from nothing to the page
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \

@@ -32,10 +32,15 @@ def get_config() -> ml_collections.ConfigDict:
   ):
     config[field] = training[field]
 
-  # Model: the function of least norm that fits the one-hot labels.
+  config.held_out = (
+    0  # training examples to test on instead; the rest is fitted
+  )
+
+  # Model: a function that fits the one-hot labels.
   config.features = ()  # calls in order; () is raw pixels in [0, 1]
   config.kernel = "gaussian(bandwidth=0.0)"  # 0 is the median distance
   config.ridge = 0.0  # added to the diagonal of K
+  config.interpolant = "min_norm()"  # the paper's Eq. (3)
 
   # Solution.
   config.preconditioner = "cholesky(dtype='float32')"
@@ -44,5 +49,6 @@ def get_config() -> ml_collections.ConfigDict:
 
   book = config.bookkeeping = ml_collections.ConfigDict()
   book.platform = training.bookkeeping.platform
+  book.spectrum_points = 1000  # of which K's eigenvalues are saved; 0 for none
   book.tile_rows = 0  # rows of a tile of K; 0 is by the device
   return config

@@ -36,7 +36,15 @@ class Estimate(NamedTuple):
 
 
 def signs(ids: np.ndarray, draws: int, seed: int) -> np.ndarray:
-  """float64[draws, n] of -1 and 1, fair; a column depends on its id alone."""
+  """float64[draws, n] of -1 and 1, fair; a column depends on its id alone.
+
+  Raises:
+    ConfigError: if there are fewer than two draws.
+  """
+  if draws < 2:
+    raise errors.ConfigError(
+      f"draws must be 2 or more for a confidence interval, not {draws}"
+    )
   words = bits.bits(seed, "rademacher", ids, draws).T
   return np.where(words >> np.uint64(63), 1.0, -1.0)
 
@@ -52,8 +60,8 @@ def rademacher(
   """Fits sign vectors and measures the correlation attained with them.
 
   Args:
-    learner: maps signs[n] to h(x)[n], the values at the same n points of a
-      function fitted to them; clipped to [-1, 1], to which Eq. (1) is bound.
+    learner: maps signs[draws, n] to values[draws, n], at the same n points, of
+      functions that are fitted to one sign vector each; see `estimate`.
     ids: uint64[n], of the points; nested subsets keep their signs.
     draws: sign vectors, at least 2.
     seed: draws them.
@@ -63,24 +71,38 @@ def rademacher(
     ConfigError: if there are fewer than two draws.
     DivergedError: if the learner returns values that are not finite.
   """
-  if draws < 2:
+  drawn = signs(ids, draws, seed)
+  return estimate(drawn, learner(drawn), confidence)
+
+
+def estimate(
+  signs: np.ndarray, values: np.ndarray, confidence: float = 0.95
+) -> Estimate:
+  """The correlation of fitted functions with what they were fitted to.
+
+  Args:
+    signs: float64[draws, n], from `signs`.
+    values: [draws, n]; clipped to [-1, 1], to which Eq. (1) is bound.
+    confidence: of the interval, by Student's t over the draws.
+
+  Raises:
+    ConfigError: if the values have another shape.
+    DivergedError: if they are not finite.
+  """
+  values = np.asarray(values, np.float64)
+  if values.shape != signs.shape:
     raise errors.ConfigError(
-      f"draws must be 2 or more for a confidence interval, not {draws}"
+      f"the learner returned values of shape {list(values.shape)} for"
+      f" {list(signs.shape)} signs"
     )
-  found = []
-  for drawn in signs(ids, draws, seed):
-    values = np.asarray(learner(drawn), np.float64)
-    if values.shape != drawn.shape:
-      raise errors.ConfigError(
-        f"the learner returned values of shape {list(values.shape)} for"
-        f" {len(drawn)} points"
-      )
-    if not np.isfinite(values).all():
-      raise errors.DivergedError(
-        f"the learner's values are not finite for sign vector {len(found)}"
-      )
-    found.append(np.mean(drawn * np.clip(values, -1, 1)))
-  correlations = np.array(found)
+  finite = np.isfinite(values).all(axis=1)
+  if not finite.all():
+    raise errors.DivergedError(
+      "the learner's values are not finite for sign vector"
+      f" {int(np.argmin(finite))}"
+    )
+  draws = len(signs)
+  correlations = np.mean(signs * np.clip(values, -1, 1), axis=1)
   error = correlations.std(ddof=1) / math.sqrt(draws)
   half = float(scipy.stats.t.ppf((1 + confidence) / 2, draws - 1) * error)
   mean = float(correlations.mean())

@@ -7,9 +7,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rethink import errors, evaluate, metrics, runs, settings, signals
-from rethink.expressivity import certificate, construct, modules
+from rethink import (
+  errors,
+  evaluate,
+  metrics,
+  norms,
+  runs,
+  settings,
+  signals,
+)
+from rethink.expressivity import (
+  certificate,
+  construct,
+  deep,
+  modules,
+  projections,
+)
 from rethink.pipeline import resident, splits, views
+
+_KINKS = 31  # of the function along the direction are kept for a figure
 
 
 class Construction:
@@ -58,7 +74,10 @@ class Construction:
     """
     train, classes = self.loaded.train, self.loaded.info.num_classes
     values = np.eye(classes)[train.label] if one_hot else train.label
-    points, began = self._views(train.image), time.monotonic()
+    points = views.on_host(
+      train.image, self.config.image_size, self.config.eval_batch_size
+    )
+    began = time.monotonic()
     network = construct.fit(
       points,
       values,
@@ -69,6 +88,7 @@ class Construction:
     built = time.monotonic() - began
     self._between()
     found = certificate.certify(network, points, values)
+    certified = time.monotonic() - began - built
     if not found.holds:
       raise errors.DataError(
         "the network does not fit its points in float64:"
@@ -83,15 +103,21 @@ class Construction:
     self.run.update(
       parameters=network.num_weights,
       certificate=found._asdict(),
-      lipschitz=network.lipschitz,
-      weight_norm=float(np.linalg.norm(params["weights"])),
+      depth=len(network.layers) - 1,
+      width=max(len(layer.bias) for layer in network.layers[:-1]),
+      lipschitz_bound=network.lipschitz,  # and no more than that
+      **norms.of(module, params),
     )
+    if not one_hot:
+      self._log_function(network)
     row = self._row(module, params)
     row |= {
       "time/build_seconds": round(built, 3),
+      "time/certify_seconds": round(certified, 3),
       "time/seconds": round(self.run.seconds, 3),
     }
     self.run.log(row)
+    self.run.update(step=0, epoch=0)
     print(
       f"{self.run.name}: {len(train.id):,} examples,"
       f" {network.num_weights:,} weights in {built:.1f} s, train accuracy"
@@ -100,22 +126,25 @@ class Construction:
       flush=True,
     )
 
-  def _views(self, images: np.ndarray) -> np.ndarray:
-    """float32[n, size, size, channels]: the images as a model sees them."""
-    view = jax.jit(views.evaluation, static_argnames="size")
-    size, batch = self.config.image_size, self.config.eval_batch_size
-    return np.concatenate(
-      [
-        np.asarray(view(images[start : start + batch], size=size))
-        for start in range(0, len(images), batch)
-      ]
-    )
+  def _log_function(self, network) -> None:
+    """Saves the piecewise linear function of <a, z> at neighbouring kinks."""
+    if isinstance(network, deep.DeepNetwork):
+      network = network.closed_form()
+    b = network.thresholds
+    first = max(0, (len(b) - _KINKS) // 2)
+    x = b[first : first + _KINKS]
+    values = network.along(projections.Projection(x, np.zeros_like(x)))
+    self.run.log_curve("function", projection=x, value=values)
 
   def _row(self, module, params) -> runs.Row:
     sums = {}
     with jax.enable_x64():
       everywhere, spread = resident.shardings()
-      for name in ("float64", "float32"):
+      for name, split in (
+        ("float64", "train"),
+        ("float64", "test"),
+        ("float32", "train"),
+      ):
         dtype = jnp.dtype(name)
         cast = evaluate.cast(jax.tree.map(jnp.asarray, dict(params)), dtype)
         run = evaluate.program(
@@ -125,16 +154,15 @@ class Construction:
           self.config.eval_batch_size,
           spread,
         )
-        for split in ("train", "test"):
-          sums[name, split] = evaluate.evaluate(
-            run,
-            jax.device_put(cast, everywhere),
-            {},
-            resident.put(getattr(self.loaded, split), everywhere),
-            self.config.eval_batch_size,
-            chunk_seconds=self.config.bookkeeping.chunk_seconds,
-            between=self._between,
-          )
+        sums[name, split] = evaluate.evaluate(
+          run,
+          jax.device_put(cast, everywhere),
+          {},
+          resident.put(getattr(self.loaded, split), everywhere),
+          self.config.eval_batch_size,
+          chunk_seconds=self.config.bookkeeping.chunk_seconds,
+          between=self._between,
+        )
     in_float32 = metrics.train_means(sums["float32", "train"])
     return {
       "step": 0,

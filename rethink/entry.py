@@ -6,6 +6,7 @@ missing or damaged; 75 preempted, state saved, run again; 1 anything else.
 
 import os
 import pathlib
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -91,7 +92,13 @@ def parse_flags(argv: list[str]) -> list[str]:
     error: object = e
     while isinstance(error, BaseException) and error.args:
       error = error.args[0]
-    _fail(f"--config: {'. '.join(str(error).splitlines())}")
+    text = ". ".join(str(error).splitlines())
+    if re.fullmatch(r"'\w+'", text):
+      text = (
+        f"there is no field {text}; configs/base.py has those that there are,"
+        " for kernels configs/kernels.py"
+      )
+    _fail(f"--config: {text}")
   raise AssertionError("not reached")
 
 

@@ -18,7 +18,13 @@ from rethink import (
   signals,
   specs,
 )
-from rethink.kernels import features, functions, preconditioners
+from rethink.kernels import (
+  features,
+  functions,
+  interpolants,
+  memory,
+  preconditioners,
+)
 from rethink.kernels import interpolation as kernel_interpolation
 from rethink.pipeline import splits
 
@@ -31,6 +37,7 @@ class Settings:
     config: the config itself, locked.
     features: steps, in order.
     kernel: function of two points.
+    interpolant: which of the functions that fit.
     preconditioner: how K is solved.
     corruptions: in the order in which they act.
     outcome: the fields that change the result; JSON values.
@@ -40,6 +47,7 @@ class Settings:
   config: Any  # an ml_collections.ConfigDict, whose fields are dynamic
   features: tuple[specs.Call, ...]
   kernel: specs.Call
+  interpolant: specs.Call
   preconditioner: specs.Call
   corruptions: tuple[specs.Call, ...]
   outcome: Mapping[str, Any]
@@ -57,7 +65,7 @@ def resolve(config: Any) -> Settings:
       raise errors.ConfigError(
         f"config.{field} must be above 0, not {config[field]}"
       )
-  for field in ("ridge", "train_examples", "data_seed"):
+  for field in ("ridge", "train_examples", "held_out", "data_seed"):
     if not 0 <= config[field] < math.inf:
       raise errors.ConfigError(
         f"config.{field} must be 0 or more, not {config[field]}"
@@ -65,6 +73,7 @@ def resolve(config: Any) -> Settings:
   components = {
     "features": settings.calls(config, "features", features),
     "kernel": settings.call(config, "kernel", functions),
+    "interpolant": settings.call(config, "interpolant", interpolants),
     "preconditioner": settings.call(config, "preconditioner", preconditioners),
     "corruptions": settings.calls(config, "corruptions", corruptions),
   }
@@ -97,6 +106,9 @@ def run(
   """
   config = run_settings.config
   loaded = splits.take(run_settings, directory, data_dir)
+  if config.held_out:
+    loaded = _hold_out(loaded, config.held_out)
+    directory.update(data=loaded.sizes)
   directory.cut(-1)
   changed = loaded.report["changed_fraction"]
   print(
@@ -110,21 +122,28 @@ def run(
       f"{stop.name}: nothing of {directory.workdir} is saved before it is"
       " solved; run the same command again to begin anew"
     )
+  memory.forget_peak()
   began = time.monotonic()
-  fitted = kernel_interpolation.interpolate(
-    example.center_crop(loaded.train.image, config.image_size),
-    loaded.train.label,
-    example.center_crop(loaded.test.image, config.image_size),
-    loaded.info.num_classes,
-    kernel=str(run_settings.kernel),
-    steps=tuple(str(step) for step in run_settings.features),
-    ridge=config.ridge,
-    preconditioner=str(run_settings.preconditioner),
-    tolerance=config.tolerance,
-    max_rounds=config.max_rounds,
-    tile=config.bookkeeping.tile_rows,
+  fitted = run_settings.interpolant(
+    kernel_interpolation.Problem(
+      example.center_crop(loaded.train.image, config.image_size),
+      loaded.train.label,
+      example.center_crop(loaded.test.image, config.image_size),
+      loaded.test.true_label,
+      loaded.info.num_classes,
+      kernel=str(run_settings.kernel),
+      steps=tuple(str(step) for step in run_settings.features),
+      ridge=config.ridge,
+      preconditioner=str(run_settings.preconditioner),
+      tolerance=config.tolerance,
+      max_rounds=config.max_rounds,
+      tile=config.bookkeeping.tile_rows,
+      spectrum_points=config.bookkeeping.spectrum_points,
+    )
   )
-  report = dict(fitted.report)
+  for name, arrays in fitted.curves.items():
+    directory.log_curve(name, **arrays)
+  report = {**fitted.report, "peak_gb": memory.peak_bytes() / 1e9}
   seconds = report.pop("seconds", {})
   row: runs.Row = {
     "step": 0,
@@ -144,6 +163,19 @@ def run(
     devices=1,  # more would stand idle
     parameters=report["parameters"],
     interpolation=report,
+  )
+
+
+def _hold_out(loaded: splits.Splits, count: int) -> splits.Splits:
+  """The first examples by id, a random choice, are tested on, not learned."""
+  n = len(loaded.train.id)
+  if count >= n:
+    raise errors.ConfigError(
+      f"config.held_out={count:,} leaves none of {n:,} training examples"
+    )
+  held, rest = np.split(np.arange(n), [count])
+  return loaded._replace(
+    train=loaded.train.take(rest), test=loaded.train.take(held)
   )
 
 

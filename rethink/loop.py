@@ -15,6 +15,7 @@ from rethink import (
   evaluate,
   hosts,
   metrics,
+  norms,
   recipes,
   runs,
   schedules,
@@ -129,6 +130,7 @@ class Trainer:
         while not self._at_end():
           self._epoch()
         self._save()
+        self.run.update(**norms.of(self.recipe.model, self.state.params))
       except _StopRequestedError as request:
         self._save()
         raise errors.PreemptedError(

@@ -16,6 +16,7 @@ from rethink import (
   interpolation,
   locks,
   loop,
+  rademacher,
   runs,
   settings,
   signals,
@@ -55,6 +56,27 @@ def construct(
   building.build(depth, one_hot)
 
 
+def complexity(
+  run_settings: settings.Settings,
+  run: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+  learner: str = "network()",
+  draws: int = 10,
+) -> None:
+  """How well a learner fits random signs of the examples (section 2.2).
+
+  Args:
+    run_settings: data, seed, and the model and training of `network()`.
+    run: the open run directory.
+    data_dir: where prepared data sets lie.
+    stop: asks to leave.
+    learner: a call of a public function of `rethink.learners`.
+    draws: sign vectors, at least 2.
+  """
+  rademacher.run(run_settings, run, data_dir, stop, learner, draws)
+
+
 def interpolate(
   run_settings: interpolation.Settings,
   run: runs.Run,
@@ -69,6 +91,7 @@ def interpolate(
 _METHODS: Mapping[str, tuple[Callable, Callable]] = {
   "train": (settings.resolve, train),
   "construct": (settings.resolve, construct),
+  "complexity": (settings.resolve, complexity),
   "interpolate": (interpolation.resolve, interpolate),
 }
 # Of a run directory: what steers a run besides its state.

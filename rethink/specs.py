@@ -21,7 +21,7 @@ from rethink import errors
 _GIVEN = {
   *("examples", "context", "num_classes", "parent", "name", "step"),
   *("run_settings", "run", "data_dir", "stop"),
-  *("matrix", "ridge", "images"),
+  *("matrix", "ridge", "images", "problem"),
 }
 _LITERALS = (bool, int, float, str, tuple)
 

@@ -39,7 +39,9 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
     f"{status['corruption']['changed_fraction']:.1%}",
     str(row["epoch"]),
     str(fitted or "-"),
-    f"{row['train/accuracy']:.2%}",
-    f"{row['test/accuracy']:.2%}",
+    *(
+      f"{row[key]:.2%}" if key in row else "-"
+      for key in ("train/accuracy", "test/accuracy")
+    ),
     f"{status['seconds']:.1f}",
   )

@@ -12,7 +12,7 @@ POINTS = np.random.default_rng(0).normal(size=(N, 5))
 
 
 def _least_squares(points):
-  return lambda s: points @ np.linalg.lstsq(points, s, rcond=None)[0]
+  return lambda s: (points @ np.linalg.lstsq(points, s.T, rcond=None)[0]).T
 
 
 def test_signs_are_fair_and_a_column_depends_on_its_id_alone():
@@ -29,7 +29,7 @@ def test_signs_are_fair_and_a_column_depends_on_its_id_alone():
 
 def test_the_construction_attains_one():
   def learner(s):
-    return construct.fit(POINTS, s)(POINTS)
+    return construct.fit(POINTS, s.T)(POINTS).T
 
   found = complexity.rademacher(learner, IDS)
   assert found.mean == pytest.approx(1, abs=1e-6)
@@ -48,7 +48,7 @@ def test_the_best_constant_attains_the_mean_of_the_absolute_sum():
   )
 
   def learner(s):
-    return np.full(4, np.sign(s.sum()))
+    return np.sign(s.sum(axis=1, keepdims=True)) * np.ones_like(s)
 
   found = complexity.rademacher(learner, IDS[:4], draws=4000)
   assert abs(found.mean - want) < 0.02  # four standard errors
@@ -71,7 +71,7 @@ def test_values_are_clipped_so_that_size_alone_attains_nothing():
 
 def test_the_interval_is_students_and_covers_as_often_as_it_says():
   def learner(s):
-    return np.sign(s[0]) * np.ones_like(s)
+    return np.sign(s[:, :1]) * np.ones_like(s)
 
   truth, inside = 1 / N, 0
   for seed in range(200):

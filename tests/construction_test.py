@@ -34,11 +34,23 @@ def test_random_labels_are_fitted_by_a_network_that_is_never_trained(
   if "depth" not in method:
     outputs = 10 if "one_hot" in method else 1
     assert status["parameters"] == 64 + 320 + 320 * outputs
+    assert (status["depth"], status["width"]) == (1, 320)
+  else:
+    assert status["depth"] == 7 and 46 <= status["width"] <= 50
   with np.load(tmp_path / "network.npz") as arrays:
-    norm = np.linalg.norm(arrays["weights"])
+    norm = np.linalg.norm(np.concatenate([a.ravel() for a in arrays.values()]))
     assert arrays["direction"].shape == (64,)
   np.testing.assert_allclose(norm, status["weight_norm"])
-  assert status["lipschitz"] > 0
+  assert status["lipschitz_bound"] > 0
+  curve = runs.read_curve(tmp_path, "function")
+  if "one_hot" in method:
+    assert not curve
+  else:  # kinks are at images, where the function is their label
+    assert (np.diff(curve["projection"]) >= 0).all()
+    assert len(curve["value"]) == 31 and len(set(curve["value"])) > 1
+    np.testing.assert_allclose(
+      curve["value"], np.rint(curve["value"]), atol=1e-3
+    )
 
 
 def test_the_seed_draws_the_direction(config, tmp_path, data_dir):

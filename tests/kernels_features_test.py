@@ -59,8 +59,9 @@ def test_filters_are_nested_and_follow_the_seed():
   assert not np.allclose(few._bank, other._bank)
 
 
+@pytest.mark.parametrize("hold", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_blocked_gram_matrix_is_that_of_all_features(dtype, monkeypatch):
+def test_blocked_gram_matrix_is_that_of_all_features(dtype, hold, monkeypatch):
   monkeypatch.setattr(convolution, "_BLOCK", 4)  # 4, 4 and 1 filters
   images = _float(37)
   filters = _filters(images, 9)
@@ -70,7 +71,7 @@ def test_blocked_gram_matrix_is_that_of_all_features(dtype, monkeypatch):
   assert (train[:, 72] == 1).all() and (test[:, 72] == 1).all()
   np.testing.assert_allclose(train[:, :72].mean(0), 0, atol=1e-5)
   np.testing.assert_allclose(train[:, :72].std(0), 1, atol=1e-4)
-  matrix = convolution.ConvolutionGram(filters, images, tile=16)
+  matrix = convolution.ConvolutionGram(filters, images, 16, hold)
   whole = train @ train.T
   lower = matrix.fill(dtype, 0.25)
   size = matrix.layout.size
@@ -198,7 +199,9 @@ def test_primal_and_dual_agree_about_a_ridge():
   images, labels = examples.image, examples.label
   fitted = [
     interpolation.interpolate(
-      images[:n], labels[:n], images[n:], 3, kernel=kernel, ridge=0.5
+      interpolation.Problem(
+        images[:n], labels[:n], images[n:], labels[n:], 3, kernel, ridge=0.5
+      )
     )
     for n in (80,)
     for kernel in ("linear()", "polynomial(degree=1, scale=1.0, offset=0.0)")
@@ -213,13 +216,16 @@ def test_random_convolution_is_solved_from_either_side(filters):
   labels = np.random.default_rng(0).integers(0, 3, 80)
   step = f"random_convolution(filters={filters}, patch=4)"
   fitted = interpolation.interpolate(
-    images[:60],
-    labels[:60],
-    images[60:],
-    3,
-    kernel="linear()",
-    steps=(step,),
-    ridge=0.1,
+    interpolation.Problem(
+      images[:60],
+      labels[:60],
+      images[60:],
+      labels[60:],
+      3,
+      kernel="linear()",
+      steps=(step,),
+      ridge=0.1,
+    )
   )
   (splits, bank) = interpolation.prepare((step,), images[:60], images[60:])
   train, test = convolution.features(bank, *splits)

@@ -50,6 +50,40 @@ def test_products_and_predictions_are_those_of_the_whole_matrix(text):
   )
 
 
+@pytest.mark.parametrize("text", oracle.KERNELS)
+def test_pixels_have_exact_products(text):
+  rng = np.random.default_rng(0)  # 1,100 are more than one exact sum takes
+  levels = rng.choice([0, 1, 254, 255], (30, 1100))
+  points = levels.astype(np.float32) / 255
+  matrix = gram.PointGram(gram.parse(text), points, tile=16)
+  assert matrix._exact_sum
+  assert not gram.PointGram(matrix.kernel, points / 2)._exact_sum
+  expected = oracle.matrix(text, levels / 255, levels / 255)
+  for dtype, tolerance in (("float64", 1e-14), ("float32", 1e-7)):
+    (_, (lower, _)) = matrix.fill(dtype, 0.0)
+    assert lower.dtype == dtype
+    np.testing.assert_allclose(
+      np.asarray(lower)[:14],
+      expected[16:, :16],
+      rtol=100 * tolerance,
+      atol=tolerance * np.abs(expected).max(),
+    )
+  x = rng.normal(size=(30, 2))
+  np.testing.assert_allclose(matrix.product(x), expected @ x, rtol=1e-11)
+  others = rng.normal(size=(5, 1100)).astype(np.float32)  # are no pixels
+  for z, exact in ((others, others), (points[:5], levels[:5] / 255)):
+    wanted = oracle.matrix(text, exact, levels / 255) @ x
+    np.testing.assert_allclose(
+      matrix.predict(z, x), wanted, atol=1e-10 * np.abs(wanted).max()
+    )
+  np.testing.assert_allclose(
+    matrix.columns(np.array([3, 29])),
+    expected[:, [3, 29]],
+    rtol=1e-12,
+    atol=1e-12 * np.abs(expected).max(),
+  )
+
+
 def test_bandwidth_zero_is_the_median_distance():
   points, _ = oracle.data(40, 6)
   pairs = [

@@ -10,7 +10,8 @@ from tests.conftest import ROOT, python
 
 # A module may import modules of rows above its own, and of its own package.
 LAYERS = (
-  "errors bits example signals provenance allocator convolutions pooling plots",
+  "errors bits example signals provenance allocator convolutions pooling",
+  "norms plots",
   "specs files retries hosts",
   "experiments metrics optimizers schedules expressivity complexity kernels",
   "corruptions regularizers models records runs",
@@ -18,7 +19,8 @@ LAYERS = (
   "pipeline checkpoints",
   "evaluate recipes summary programs",
   "train",
-  "loop construction interpolation",
+  "loop construction interpolation learners",
+  "rademacher",
   "methods",
   "entry",
   "main sweep prepare report",

@@ -27,6 +27,10 @@ def _main(*args: str):
     (("--config=configs/base.py:run",), "takes 0 positional arguments"),
     (("--config=configs/demo.py:no",), "mlp_1x512/true_labels"),
     (("--config=configs/demo.py", "--config.sed=1"), 'Did you mean "seed"'),
+    (
+      ("--config=configs/demo.py", "--config.zzz=1"),
+      "no field 'zzz'; configs/",
+    ),
     (("--config=configs/demo.py", "--config.seed=x"), "invalid literal"),
     (("--config=configs/demo.py", "--sed=1"), "Unknown command line flag"),
     (("--config=configs/demo.py", "extra"), "unexpected argument 'extra'"),

@@ -82,6 +82,7 @@ def _write(folder, config) -> None:
     run.log_curve("spectrum", rank=range(1, 51), value=values)
   run.update(
     state="done",
+    step=0,
     device="cpu",
     devices=1,
     parameters=10 * config.train_examples,
@@ -114,7 +115,9 @@ def test_curves_and_columns_are_drawn_over_logarithmic_axes(found):
   norm, spectrum = figures.all_of(found)
   for figure in (norm, spectrum):
     assert "n = 1, digits." in figure.caption
-    assert re.search(r"10.*\^", figure.svg)
+  # Plain numbers on a small range, powers of ten on a large one.
+  assert {"20", "100", "1000"} <= set(re.findall(r">(\d+)<", norm.svg))
+  assert re.search(r"10.*\^", spectrum.svg)
   assert "eigenvalue" in spectrum.svg and ">100<" in spectrum.svg
 
 

@@ -295,6 +295,16 @@ def test_provenance_names_the_runs_code_data_and_device(tmp_path):
   assert str(tmp_path) not in json.dumps(values)
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_finished_run_whose_last_rows_are_lost_is_named(tmp_path, kept):
+  rows = [row(1), row(2)]
+  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0", rows)
+  path = run.workdir / "metrics.jsonl"
+  path.write_text("".join(path.read_text().splitlines(True)[:kept]))
+  with pytest.raises(errors.ConfigError, match=r"metrics\.jsonl ends at step"):
+    _line(tmp_path, _TRUE)
+
+
 def test_a_cpu_has_the_name_of_its_host(tmp_path):
   run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
   run.update(host="Some CPU, 2 cores")

@@ -18,7 +18,8 @@ _SLICE = 20  # bits of a slice of real data, for directions made for them
 _SLICED = 40  # bits below the largest value that are exact
 _SUM = 51  # bits of a sum; two fewer than float64 has, for differences of sums
 _MIXED = 3  # bits for sums of 8 directions
-_BLOCK = 2**22  # values at a time: bounds memory, changes nothing
+_BLOCK = 2**22  # values that are read at a time: bounds memory
+_PART = 2**15  # of these are computed with at a time: they stay in the cache
 _LARGEST = 1e100  # products and slopes stay far from overflow
 
 
@@ -116,9 +117,16 @@ def project(
   """
   shape = (len(directions), points.shape[0])
   out = Projection(np.empty(shape), np.zeros(shape))
+  size = (
+    _SUM - _entry_bits(directions) - math.ceil(math.log2(dimensions(points)))
+  )
   for index, block in blocks(points):
-    _check(block, index.start, name)
-    out.high[:, index], out.low[:, index] = _project(block, directions)
+    rows = max(1, _PART // max(block.shape[1], 1))
+    for start in range(0, len(block), rows):
+      part, first = block[start : start + rows], index.start + start
+      _check(part, first, name)
+      at = slice(first, first + len(part))
+      out.high[:, at], out.low[:, at] = _project(part, directions, size)
   return out
 
 
@@ -157,20 +165,23 @@ def _check(block: np.ndarray, start: int, name: Callable[[int], str]) -> None:
 
 
 def _project(
-  block: np.ndarray, directions: np.ndarray
+  block: np.ndarray, directions: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """(high, low), each float64[m, n], of a block that `_check` has passed."""
+  """(high, low), each float64[m, n], of a block that `_check` has passed.
+
+  `size` is how many bits of the data make exact sums with these directions.
+  """
   rest = block.astype(np.float64)
-  size = _SUM - _entry_bits(directions) - math.ceil(math.log2(block.shape[1]))
   fits = _is_small_integer(block.dtype) and _data_bits(block) <= size
   if fits or np.array_equal(directions, [[1.0]]):  # nothing to add
     return directions @ rest.T, np.zeros(())
-  unit = -int(np.frexp(np.abs(rest).max(initial=0))[1])
+  # Powers of two beyond 2^900 are left to the last, rounded sum.
+  unit = min(-int(np.frexp(np.abs(rest).max(initial=0))[1]), 900)
   size = max(size, 8)  # less, for a direction from elsewhere: not exact
   total = Projection(np.zeros(()), np.zeros(()))
   for _ in range(0, _SLICED, size):
     unit += size
-    part = np.ldexp(np.trunc(np.ldexp(rest, unit)), -unit)
+    part = np.trunc(rest * 2.0**unit) * 2.0**-unit  # faster than ldexp
     total = _add(total, directions @ part.T, 0.0)
     rest -= part
     if not rest.any():

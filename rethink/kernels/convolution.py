@@ -11,13 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import bits, errors
-from rethink.kernels import tiles
+from rethink.kernels import maps, tiles
 
 _PER_FILTER = 8  # two rectifiers in four quadrants
 _PATCHES = 100_000  # from which the whitening is estimated
 _CONTRAST = 10 / 255**2  # the 10 of Coates & Ng, whose pixels go to 255
 _BLOCK = 256  # filters at a time
-_CHUNK = 128  # images at a time: bounds the memory of the responses
 
 
 class Filters:
@@ -64,7 +63,7 @@ class Filters:
       )
     self.count, self._side, self._alpha = count, side, alpha
     self.num_features = count * _PER_FILTER + 1
-    mean, whitening = zca(
+    mean, whitening = maps.zca(
       _patches(
         images, min(_PATCHES, 50 * len(images)), side, seed, "whitening"
       ),
@@ -84,7 +83,7 @@ class Filters:
     for start in range(0, self.count, _BLOCK):
       bank = jnp.asarray(self._bank[..., start : start + _BLOCK])
       offsets = jnp.asarray(self._offsets[start : start + _BLOCK])
-      yield lambda images, bank=bank, offsets=offsets: in_chunks(
+      yield lambda images, bank=bank, offsets=offsets: maps.in_chunks(
         lambda part: _features(part, bank, offsets, self._alpha), images
       )
 
@@ -98,20 +97,30 @@ class ConvolutionGram:
   every training image. See `gram.Gram` for the interface.
   """
 
-  def __init__(self, filters: Filters, images: np.ndarray, tile: int = 0):
+  def __init__(
+    self,
+    filters: Filters,
+    images: np.ndarray,
+    tile: int = 0,
+    hold: bool = False,
+  ):
     """Takes images; nothing is computed yet.
 
     Args:
       filters: whose features.
       images: float32[n, height, width, channels] in [0, 1], training split.
       tile: rows of a tile, see `tiles.layout`.
+      hold: keep K in float64, so that only `fill` and `predict` pass over the
+        features: twice the memory of a float32 factor.
     """
     self.layout = tiles.layout(len(images), tile)
-    self.points, self._filters = images, filters
+    self.points, self._filters, self._hold = images, filters, hold
+    self._held: tiles.Tiles = []
 
   def bytes(self, n: int) -> int:
     block = min(_BLOCK, self._filters.count) * _PER_FILTER
-    return 4 * n * (self.points[0].size + 3 * block)
+    held = tiles.layout(n, self.layout.size).lower_bytes(8) if self._hold else 0
+    return 4 * n * (self.points[0].size + 3 * block) + held
 
   def _passes(self, *others: np.ndarray) -> Iterator[list[np.ndarray]]:
     """For each block, its features of the training images and of others."""
@@ -127,26 +136,45 @@ class ConvolutionGram:
     ]
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
-    layout, size = self.layout, self.layout.size
     with jax.enable_x64(True):
-      # subtract_product accumulates -F F^T.
-      lower = [
-        [jnp.zeros((size, size), dtype) for _ in range(i + 1)]
-        for i in range(layout.count)
+      if not self._hold:
+        return self._sum(dtype, shift)
+      if not self._held:
+        self._held = self._sum("float64", 0.0)
+      return [
+        [
+          tiles.shifted(tile, shift if j == i else 0.0, dtype=dtype)
+          for j, tile in enumerate(row)
+        ]
+        for i, row in enumerate(self._held)
       ]
-      for (train,) in self._passes():
-        parts = layout.split(train.astype(dtype))
-        for i, row in enumerate(lower):
-          for j in range(i + 1):
-            row[j] = tiles.subtract_product(row[j], parts[i], parts[j])
+
+  def _sum(self, dtype: str, shift: float) -> tiles.Tiles:
+    """F F^T + shift I, a block of features after the other."""
+    layout, size = self.layout, self.layout.size
+    # subtract_product accumulates -F F^T.
+    lower = [
+      [jnp.zeros((size, size), dtype) for _ in range(i + 1)]
+      for i in range(layout.count)
+    ]
+    for (train,) in self._passes():
+      parts = layout.split(train.astype(dtype))
       for i, row in enumerate(lower):
-        row[:] = [-tile for tile in row]
-        real = np.arange(i * size, (i + 1) * size) < layout.n
-        row[i] += jnp.diag(jnp.asarray(np.where(real, shift, 1), dtype))
-      return lower
+        for j in range(i + 1):
+          row[j] = tiles.subtract_product(row[j], parts[i], parts[j])
+    for i, row in enumerate(lower):
+      row[:] = [-tile for tile in row]
+      real = np.arange(i * size, (i + 1) * size) < layout.n
+      row[i] += jnp.diag(jnp.asarray(np.where(real, shift, 1), dtype))
+    return lower
 
   def product(self, x: np.ndarray) -> np.ndarray:
-    return self._weighted(x)
+    if not self._held:
+      return self._weighted(x)
+    with jax.enable_x64(True):
+      parts = self.layout.split(x)
+      held = self._held
+      return self.layout.join(tiles.multiply(lambda i, j: held[i][j], parts))
 
   def predict(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
     return self._weighted(x, points)
@@ -177,59 +205,6 @@ def features(filters: Filters, *splits: np.ndarray) -> list[np.ndarray]:
   return [np.concatenate(parts, 1) for parts in zip(*blocks, strict=True)]
 
 
-def zca(rows: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-  """(mean float64[d], symmetric float64[d, d]): (rows - mean) W is white.
-
-  Args:
-    rows: [n, d].
-    epsilon: added to the eigenvalues of the covariance.
-  """
-  mean = rows.mean(0, dtype=np.float64)
-  centred = rows - mean
-  values, vectors = np.linalg.eigh(centred.T @ centred / len(rows))
-  scale = 1 / np.sqrt(np.maximum(values, 0) + epsilon)
-  return mean, (vectors * scale) @ vectors.T
-
-
-def in_chunks(
-  function: Callable[[np.ndarray], jax.Array],
-  rows: np.ndarray,
-  chunk: int = _CHUNK,
-) -> np.ndarray:
-  """Applies a jitted function to so many rows at a time, of one shape."""
-  chunk, parts = min(chunk, len(rows)), []
-  for start in range(0, len(rows), chunk):
-    part = rows[start : start + chunk]
-    padding = [(0, chunk - len(part))] + [(0, 0)] * (part.ndim - 1)
-    parts.append(np.asarray(function(np.pad(part, padding)))[: len(part)])
-  return np.concatenate(parts)
-
-
-def convolve(images: jax.Array, bank: jax.Array, padding: str) -> jax.Array:
-  """Cross-correlation of [n, h, w, c] with [side, side, c, filters]."""
-  return jax.lax.conv_general_dilated(
-    images,
-    bank,
-    (1, 1),
-    padding,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    precision=tiles.PRECISION,
-  )
-
-
-def mean_pool(maps: jax.Array, window: int, stride: int) -> jax.Array:
-  """Means over squares of [n, h, w, c], those that fit."""
-  sums = jax.lax.reduce_window(
-    maps,
-    jnp.zeros((), maps.dtype),
-    jax.lax.add,
-    (1, window, window, 1),
-    (1, stride, stride, 1),
-    "VALID",
-  )
-  return sums / window**2
-
-
 @jax.jit
 def _features(images, bank, offsets, alpha):
   side, _, channels, _ = bank.shape
@@ -237,16 +212,16 @@ def _features(images, bank, offsets, alpha):
   box = jnp.full(
     (side, side, channels, 1), 1 / (side * side * channels), "float32"
   )
-  mean = convolve(images, box, "VALID")
-  variance = jnp.maximum(convolve(images**2, box, "VALID") - mean**2, 0)
+  mean = maps.convolve(images, box, "VALID")
+  variance = jnp.maximum(maps.convolve(images**2, box, "VALID") - mean**2, 0)
   totals = jnp.sum(bank, (0, 1, 2))[None, None, None]
-  response = convolve(images, bank, "VALID") - mean * totals
+  response = maps.convolve(images, bank, "VALID") - mean * totals
   response = response / jnp.sqrt(variance + _CONTRAST)
   response = response - offsets[None, None, None]
   both = jnp.concatenate([response, -response], -1)
   rectified = jnp.maximum(both - alpha, 0)
   height = rectified.shape[1]
-  pooled = mean_pool(rectified, -(-height // 2), height // 2)
+  pooled = maps.mean_pool(rectified, -(-height // 2), height // 2)
   return pooled.reshape(len(images), -1)
 
 

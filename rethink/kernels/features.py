@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import errors, specs
-from rethink.kernels import convolution
+from rethink.kernels import convolution, maps
 
 Map = Callable[[np.ndarray], np.ndarray]
 _AtLeastOne = Annotated[int, specs.Range(1, 1e9)]
@@ -48,7 +48,7 @@ def whiten(images: np.ndarray, epsilon: specs.NotNegative = 0.01) -> Map:
   """
   shape = images.shape[1:]
   flat = images.reshape(len(images), -1)
-  mean, zca = (x.astype(np.float32) for x in convolution.zca(flat, epsilon))
+  mean, zca = (x.astype(np.float32) for x in maps.zca(flat, epsilon))
   return lambda rows: ((rows.reshape(len(rows), -1) - mean) @ zca).reshape(
     -1, *shape
   )
@@ -101,15 +101,15 @@ def gabor(
     # Channels are filtered one by one: [n * channels, height, width, 1].
     n, height, width, channels = rows.shape
     rows = rows.transpose(0, 3, 1, 2).reshape(-1, height, width, 1)
-    maps = []
+    pooled = []
     for bank in banks:
-      both = convolution.convolve(rows, bank, "SAME")
+      both = maps.convolve(rows, bank, "SAME")
       even, odd = jnp.split(both, 2, axis=-1)
-      maps.append(convolution.mean_pool(jnp.sqrt(even**2 + odd**2), pool, pool))
-    out = jnp.concatenate(maps, -1)
+      pooled.append(maps.mean_pool(jnp.sqrt(even**2 + odd**2), pool, pool))
+    out = jnp.concatenate(pooled, -1)
     return out.reshape(n, channels, -1).reshape(n, -1)
 
-  return lambda rows: convolution.in_chunks(magnitudes, rows)
+  return lambda rows: maps.in_chunks(magnitudes, rows)
 
 
 def random_convolution(

@@ -54,7 +54,8 @@ class Solution(NamedTuple):
     arrays = ("coefficients", "fitted")
     fields = {k: v for k, v in self._asdict().items() if k not in arrays}
     total = float(np.sqrt(np.sum(self.norms**2)))
-    return {**fields, "norms": self.norms.tolist(), "norm": total}
+    fields["class_norms"] = fields.pop("norms").tolist()
+    return {**fields, "norm": total}
 
 
 def solve(

@@ -152,6 +152,12 @@ def subtract_product(c: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
   return c - jnp.matmul(a, b.T, precision=PRECISION)
 
 
+@functools.partial(jax.jit, static_argnames="dtype")
+def shifted(tile: jax.Array, shift: float, *, dtype: str) -> jax.Array:
+  """tile + shift I, rounded to a precision; the tile stays as it is."""
+  return (tile + shift * jnp.eye(len(tile), dtype=tile.dtype)).astype(dtype)
+
+
 @functools.partial(jax.jit, donate_argnums=0)
 def _divide(tile, pivot):
   return jnp.matmul(tile, pivot.T, precision=PRECISION)

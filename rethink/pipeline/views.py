@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rethink import example
 
@@ -26,6 +27,23 @@ def evaluation(images: jax.Array, size: int) -> jax.Array:
   """uint8 images as float32[batch, size, size, channels], never augmented."""
   images = images.astype(jnp.float32) / 255
   return standardize(example.center_crop(images, size))
+
+
+def on_host(images: np.ndarray, size: int, batch_size: int) -> np.ndarray:
+  """`evaluation` of all images of a split, for what does not work in batches.
+
+  Args:
+    images: uint8[n, height, width, channels].
+    size: of the crop, pixels.
+    batch_size: images at a time.
+  """
+  view = jax.jit(evaluation, static_argnames="size")
+  return np.concatenate(
+    [
+      np.asarray(view(images[start : start + batch_size], size=size))
+      for start in range(0, len(images), batch_size)
+    ]
+  )
 
 
 def training(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib import lines as mpl_lines
+from matplotlib import ticker
 
 from rethink import experiments, runs
 from rethink.report import results, style, tables
@@ -207,6 +208,11 @@ def _scale(axes: mpl_axes.Axes, log: str) -> None:
     axes.set_xscale("log")
   if "y" in log:
     axes.set_yscale("log")
+  for axis in (axes.xaxis, axes.yaxis):
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and 1e-2 < low and high < 1e5:
+      axis.set_major_formatter(ticker.LogFormatter())  # 10, not a power of it
+      axis.set_minor_formatter(ticker.LogFormatter())
 
 
 def _legend(axes: mpl_axes.Axes, paper: bool) -> None:

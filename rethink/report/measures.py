@@ -3,7 +3,7 @@
 None means that the run does not have it: it never fitted, or did not log it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rethink import experiments, runs
 
@@ -31,6 +31,16 @@ def end_error(run: Run, column: experiments.Column) -> float | None:
   """One minus the accuracy in the last row."""
   accuracy = end(run, column)
   return None if accuracy is None else 1 - accuracy
+
+
+def status(run: Run, column: experiments.Column) -> float | None:
+  """What status.json says under the metric's name; "a/b" is b of a."""
+  value: Any = run.record.status
+  for part in column.metric.split("/"):
+    if part not in value:
+      return None
+    value = value[part]
+  return float(value)
 
 
 def best(run: Run, column: experiments.Column) -> float | None:
@@ -89,3 +99,12 @@ def changed_fraction(run: Run, column: experiments.Column) -> float | None:
   """The fraction of training labels that corruptions really changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
+
+
+def parameters_per_example(
+  run: Run, column: experiments.Column
+) -> float | None:
+  """Parameters of the network, divided by the number of training examples."""
+  del column
+  status = run.record.status
+  return status["parameters"] / status["data"]["train"]

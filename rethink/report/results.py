@@ -161,7 +161,8 @@ class Results:
       seed = _seed(run)
       try:
         state = record.status["state"]
-        if state == "done" and record.rows:
+        if state == "done":
+          _check_complete(record)
           done[seed] = record
           why = scale.reasons(
             config,
@@ -190,6 +191,16 @@ class Results:
     )
 
 
+def _check_complete(record: runs.Record) -> None:
+  last = record.rows[-1]["step"] if record.rows else "none"
+  if last != record.status["step"]:
+    raise errors.ConfigError(
+      f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but the run is"
+      f" done with step {record.status['step']}; restore the file, or delete"
+      " the run and do it again"
+    )
+
+
 def _seed(run: str) -> str:
   return run.rpartition("/")[2]
 
@@ -200,7 +211,10 @@ def shown(value: float, unit: str, single: bool = False) -> str:
     return f"{value:.0f}" if single else f"{value:.1f}"
   if unit in ("%", "points", "times"):
     return f"{value:.2f}"
-  return f"{value:.4f}" if unit == "nats" else f"{value:,.6g}"
+  if unit == "nats":
+    return f"{value:.4f}"
+  whole = value == round(value) and abs(value) < 1e9  # a count, probably
+  return f"{value:,.0f}" if whole else f"{value:,.6g}"
 
 
 def text(cell: Cell, unit: str) -> str:

@@ -10,7 +10,14 @@ from rethink import experiments, runs
 # No part of the set-up: the seed, how many images an evaluation takes, and how
 # a linear system is solved.
 _FREE = {"seed", "eval_batch_size", "preconditioner", "max_rounds"}
-_COMPONENTS = {"method", "model", "optimizer", "schedule", "kernel"}
+_COMPONENTS = {
+  "method",
+  "model",
+  "optimizer",
+  "schedule",
+  "kernel",
+  "interpolant",
+}
 _LISTS = {"corruptions", "regularizers", "features"}
 
 

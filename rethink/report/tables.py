@@ -264,4 +264,4 @@ def provenance(group: results.Group) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float | None:
-  return None if value is None else round(value, 6)
+  return None if value is None else float(f"{value:.9g}")
