@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rethink import errors
+from rethink import errors, storage
 
 # How long a process that failed waits for others that fail alike.
 _SECONDS_TO_LEAVE = 5.0
@@ -173,9 +173,10 @@ def require_equal(values: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def desk(workdir: str) -> Iterator[str]:
-  """The run directory for process 0; others get a folder for the time."""
+  """Where to work: process 0 in the run directory, others in a folder apart."""
   if is_first():
-    yield workdir
+    with storage.local(workdir) as folder:
+      yield folder
     return
   prefix = f"rethink-process{jax.process_index()}-"
   with tempfile.TemporaryDirectory(prefix=prefix) as folder:

@@ -12,7 +12,9 @@ from rethink import entry
 
 _CONFIG = entry.define_config()
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Run directory; by default runs/<config>/<run>."
+  "workdir",
+  None,
+  "Run directory, or gs://BUCKET/FOLDER; by default runs/<config>/<run>.",
 )
 _DATA_DIR = entry.define_data_dir()
 _DETERMINISTIC = entry.define_deterministic()
@@ -74,10 +76,9 @@ def main(argv: list[str]) -> int:
       _HEARTBEAT_TIMEOUT.value,
     )
     data_dir = entry.data_dir(_DATA_DIR.value)
-    methods.execute(
-      _CONFIG.value, workdir, data_dir, stop, name, _RESTART.value
-    )
-    print(summary.table([(name, workdir)]))
+    with hosts.desk(workdir) as desk:
+      methods.execute(_CONFIG.value, desk, data_dir, stop, name, _RESTART.value)
+      print(summary.table([(name, desk)]))
 
   code = entry.exit_code(run)
   from rethink import hosts

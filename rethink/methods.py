@@ -159,10 +159,10 @@ def execute(
       f"config.method {method.name!r} is for one process; only 'train' shares"
       " a run among several"
     )
-  with hosts.desk(workdir) as desk, locks.hold(desk) as lock:
-    hosts.copy(desk, _RECORDS)
+  with locks.hold(workdir) as lock:
+    hosts.copy(workdir, _RECORDS)
     run = runs.Run(
-      desk,
+      workdir,
       run_settings.outcome,
       run_settings.bookkeeping,
       name,
@@ -175,7 +175,7 @@ def execute(
     run.start()
     try:
       if restart:
-        checkpoints.restart(desk)
+        checkpoints.restart(workdir)
       method(run_settings, run, data_dir, stop)
     except locks.LostError:
       raise  # the directory is another process's now

@@ -12,7 +12,9 @@ from tests.conftest import ROOT, python
 LAYERS = (
   "errors bits example signals provenance allocator convolutions pooling",
   "norms plots",
-  "specs files retries hosts",
+  "specs files retries",
+  "storage",
+  "hosts",
   "experiments metrics optimizers schedules expressivity complexity kernels",
   "corruptions regularizers models records runs",
   "settings console sinks manifests locks datasets selection",
