@@ -281,6 +281,7 @@ def test_threads_change_nothing(threads, mixed):
   _equal(found, [batches[step] for step in range(2, 7)])
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing(mixed):
   if not flags.FLAGS.is_parsed():
     flags.FLAGS.mark_as_parsed()

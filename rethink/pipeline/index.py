@@ -190,10 +190,12 @@ def _assemble(
   return entries, digests[order]
 
 
-def _stamp(directory: pathlib.Path) -> list[list]:
+def _stamp(directory: pathlib.Path) -> list:
   """Tells a data set that was made anew; copies of it have the same."""
   found = sorted(directory.iterdir())
-  return [[f.name, f.stat().st_size] for f in found if f.name != FILE]
+  sizes = [[f.name, f.stat().st_size] for f in found if f.name != FILE]
+  # Shards are padded: this file says how many bytes are really in them.
+  return [(directory / "dataset_info.json").read_text(), *sizes]
 
 
 def _keep(path: pathlib.Path, found: Index) -> None:
