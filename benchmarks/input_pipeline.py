@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import record
 from rethink import entry, example, records
-from rethink.pipeline import cache, frames, stream
+from rethink.pipeline import cache, frames, order, stream
 
 SECONDS = 5
 SIDES = ("decode", "random_crop", "central", "cache")
@@ -55,7 +55,7 @@ def _sides(
   cached = cache.open_cache(central, folder)
   info = split.info._replace(shape=(size, size, 3))
   ids = split.entries.id
-  plan = stream.Epochs(ids, 0, batch_size, 10**6, drop_last=True)
+  plan = order.Epochs(ids, 0, batch_size, 10**6, drop_last=True)
 
   def streamed(images) -> Iterator[int]:
     batches = stream.Batches(

@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 from rethink import corruptions, datasets, errors, example
-from rethink.pipeline import cache, frames, index, stream
+from rethink.pipeline import cache, frames, index, order, stream
 from rethink.prepare import folder
 from tests import photos
 
@@ -33,7 +33,7 @@ def _training(
   split, frame, *, batch_size=5, num_epochs=3, seed=3, corrupt=(), **options
 ):
   """Batches of all epochs; the last of each is short unless it is dropped."""
-  plan = stream.Epochs(
+  plan = order.Epochs(
     split.entries.id,
     seed,
     batch_size,
@@ -48,7 +48,7 @@ def _training(
 
 
 def _evaluation(split, images, *, batch_size=5, **options):
-  plan = stream.Once(len(split.entries.id), batch_size)
+  plan = order.Once(len(split.entries.id), batch_size)
   context = _context(split, images.frame)
   return stream.Batches(plan, split.entries, images, (), context, **options)
 
@@ -171,18 +171,18 @@ def test_an_epoch_has_every_example_once_in_an_order_of_its_own(mixed):
 def test_the_order_of_some_examples_does_not_depend_on_the_others():
   ids = np.arange(1000, dtype=np.uint64)
   whole, part = (
-    stream.Epochs(x, seed=1, batch_size=len(x), num_epochs=2)
+    order.Epochs(x, seed=1, batch_size=len(x), num_epochs=2)
     for x in (ids, ids[::3])
   )
   for epoch in range(2):
-    order = ids[whole[epoch].rows]
-    kept = order[np.isin(order, ids[::3])]
+    every = ids[whole[epoch].rows]
+    kept = every[np.isin(every, ids[::3])]
     np.testing.assert_array_equal(kept, ids[::3][part[epoch].rows])
 
 
 def test_every_position_is_as_likely():
   ids = np.arange(50, dtype=np.uint64)
-  plan = stream.Epochs(ids, seed=1, batch_size=50, num_epochs=2000)
+  plan = order.Epochs(ids, seed=1, batch_size=50, num_epochs=2000)
   first = np.bincount([plan[e].rows[0] for e in range(2000)], minlength=50)
   assert ((first - 40) ** 2 / 40).sum() < 90  # chi2, 49 degrees: 1 in 3,000
 
