@@ -48,7 +48,7 @@ MODELS = {
   "laplacian": kernel("laplacian"),
   "gabor": dict(features=("gabor()",), **kernel("gaussian")),
 }
-# Bandwidths, and the ridge of the filters, are the best of `choose`.
+# Bandwidths are the best of `choose`, the ridge of the filters about so.
 CIFAR_MODELS = {
   "gaussian": kernel("gaussian", 5.0),
   "laplacian": kernel("laplacian", 20.0),
@@ -280,8 +280,9 @@ REPORT = ex.Report(
     "Of the paper's kernels only that of MNIST's pixels is known, from the"
     " first author's published code. Bandwidths of CIFAR-10 and the wavelets,"
     " the wavelets themselves and the ridges are not in the paper. Here the"
-    " bandwidths of CIFAR-10 and the ridge of the filters are the best on"
-    " held-out training images; wavelets take the median distance.",
+    " bandwidths of CIFAR-10 are the best on held-out training images and the"
+    " ridge of the filters is as good as the best; wavelets take the median"
+    " distance.",
     "The paper gives 220 and 390 for the norms on MNIST and no formula; the"
     " table of norms has the likely ones beside it.",
   ),
