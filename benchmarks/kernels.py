@@ -30,19 +30,19 @@ def ours(points, targets):
   from rethink.kernels import gram, solver
 
   kernel = gram.parse(f"gaussian(bandwidth={BANDWIDTH})")
-  matrix = gram.PointGram(kernel, points, hold=True)
+  matrix = gram.PointGram(kernel, points.astype(np.float32), hold=True)
   found = solver.solve(matrix, targets, tolerance=TOLERANCE)
   return found.coefficients, found.seconds
 
 
 def sklearn(points, targets):
-  """KernelRidge in float64: its kernel has the dtype of the points."""
+  """KernelRidge; its kernel has the dtype of the points, float64."""
   from sklearn.kernel_ridge import KernelRidge
 
   gamma = 1 / (2 * BANDWIDTH**2)
   # A ridge of exactly 0 sends it into least squares.
   model = KernelRidge(alpha=1e-15, kernel="rbf", gamma=gamma)
-  return model.fit(points.astype(np.float64), targets).dual_coef_, {}
+  return model.fit(points, targets).dual_coef_, {}
 
 
 def torch(points, targets):
@@ -60,18 +60,18 @@ SIDES = {side.__name__: side for side in (ours, sklearn, torch)}
 
 
 def load(dataset, data_dir, n):
-  """(points float32[n, d] in [0, 1], one-hot labels) of the training split."""
+  """(points float64[n, d] in [0, 1], one-hot labels) of the training split."""
   from rethink import datasets
 
   found = datasets.load(dataset, data_dir)
   examples = found.splits["train"]
-  points = examples.image[:n].reshape(n, -1).astype(np.float32) / 255
+  points = examples.image[:n].reshape(n, -1) / 255
   return points, np.eye(found.info.num_classes)[examples.label[:n]]
 
 
 def residual(points, targets, coefficients):
   """The largest |y_c - K alpha_c| / |y_c|, in NumPy, float64 and blocks."""
-  x = points.astype(np.float64)
+  x = points
   squares = np.sum(x**2, 1)
   product = np.empty_like(targets)
   for start in range(0, len(x), 1000):
