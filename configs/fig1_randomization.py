@@ -290,7 +290,7 @@ REPORT = ex.Report(
     "At p = 0 Figure 1c has 12.8 and 30.1 % test error for Inception and"
     " AlexNet, Table 1 has 14.25 and 23.93 %.",
     "The points of MLP 1×512 at p = 0.6 and 0.7 coincide in Figures 1b and 1c,"
-    " probably one run drawn twice.",
+    " probably one run drawn twice; its errors here are on a smooth curve.",
     "Pixels are randomized after the crop, all channels of a pixel together;"
     " Gaussian images have the mean and deviation of each channel of the"
     " training set; the paper says neither.",
