@@ -12,7 +12,7 @@ pixels in [0, 1], which is bandwidth 5, and 1.22 % by him.
 `configs/interpolants.py` the rest of section 5.
 """
 
-from configs import kernels
+from configs import cifar10, kernels
 from rethink import experiments as ex
 
 ONE = {"seed0": {}}  # nothing is drawn: other seeds would be the same run
@@ -271,8 +271,8 @@ REPORT = ex.Report(
           "value",
         )
         for name in groups(FULL)
-        if name.endswith("/none") and name.split("/")[1] != "filters32000"
-      )[:6],
+        if name.endswith(("/gaussian/none", "/laplacian/none"))
+      ),
       log="xy",
     ),
   ),
@@ -286,5 +286,5 @@ REPORT = ex.Report(
     "The paper gives 220 and 390 for the norms on MNIST and no formula; the"
     " table of norms has the likely ones beside it.",
   ),
-  stand_ins={"cifar10_jpeg": "JPEG copy of CIFAR-10, not the original pixels"},
+  stand_ins=cifar10.STAND_INS,
 )

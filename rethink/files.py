@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,16 +70,18 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     ) from None
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays of an .npz file.
+def read_arrays(
+  path: pathlib.Path, names: Iterable[str] = ()
+) -> dict[str, np.ndarray]:
+  """Arrays of an .npz file: those that are named, by default all.
 
   Raises:
-    ConfigError: if it cannot be read.
+    ConfigError: if it cannot be read, or has not all of them.
   """
   try:
     with np.load(path) as arrays:
-      return {name: arrays[name] for name in arrays.files}
-  except (OSError, ValueError, zipfile.BadZipFile) as error:
+      return {name: arrays[name] for name in names or arrays.files}
+  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
     raise errors.ConfigError(
       f"{path} cannot be read ({error}); delete it"
     ) from None

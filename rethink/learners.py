@@ -101,8 +101,7 @@ def network(context: Context) -> Fitted:
         )
       found = evaluate.evaluate(
         check,
-        state.params,
-        state.batch_stats,
+        *state.evaluated,
         data,
         config.eval_batch_size,
         each=True,

@@ -128,7 +128,7 @@ class Trainer:
         while not self._at_end():
           self._epoch()
         self._save()
-        self.run.update(**norms.of(self.recipe.model, self.state.params))
+        self.run.update(**norms.of(self.recipe.model, self.state.evaluated[0]))
       except _StopRequestedError:
         self._save()
         raise errors.PreemptedError(

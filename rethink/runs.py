@@ -79,7 +79,7 @@ def read_examples(
   """
   folder = pathlib.Path(workdir) / "examples"
   return {
-    int(path.stem[5:]): files.read_arrays(path)
+    int(path.stem[5:]): files.read_arrays(path, EXAMPLES)
     for path in sorted(folder.glob("epoch*.npz"))
   }
 

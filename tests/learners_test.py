@@ -71,6 +71,15 @@ def test_a_network_that_is_hardly_trained_attains_less(context, config):
   assert fitted.facts["epochs"] == 1
 
 
+def test_a_network_is_judged_by_its_averages(context, config):
+  config.num_epochs = 5
+  losses = []
+  for decay in (0.0, 1e-30, 0.999):
+    config.ema_decay = decay
+    losses.append(learners.network(_context(config, N)).facts["loss"])
+  assert losses[0] == losses[1] != losses[2]  # 1e-30: of the last step only
+
+
 def test_a_network_that_diverges_is_named(config):
   config.image_size, config.learning_rate = 4, 1e30
   with pytest.raises(errors.DivergedError, match="sign vector 0"):

@@ -319,12 +319,14 @@ def test_zero_never_stops_early(config, tmp_path, data_dir, monkeypatch):
 
 
 def test_clean_passes_evaluate_the_averages(config, tmp_path, data_dir):
-  rows = {}
+  rows, norms = {}, {}
   for decay in (0.0, 1e-30, 0.95):
     config.ema_decay = decay
     _execute(config, tmp_path / str(decay), data_dir)
     rows[decay], _ = end(tmp_path / str(decay))
+    norms[decay] = runs.read(tmp_path / str(decay)).status["weight_norm"]
   assert rows[1e-30] == rows[0.0]  # of the last step only
+  assert norms[1e-30] == norms[0.0] != norms[0.95]
   for one, other in zip(rows[0.95], rows[0.0], strict=True):
     assert one["batch/loss"] == other["batch/loss"]
     assert one["train/loss"] != other["train/loss"]

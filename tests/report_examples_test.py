@@ -39,8 +39,12 @@ def test_examples_are_read_as_they_are_written(tmp_path):
   assert found[3]["id"].dtype == np.uint64
   assert found[3]["correct"].tolist() == [True, False, True]
   assert not list(run.workdir.glob("examples/*.partial"))
-  (run.workdir / "examples" / "epoch0004.npz").write_bytes(b"torn")
+  path = run.workdir / "examples" / "epoch0004.npz"
+  path.write_bytes(b"torn")
   with pytest.raises(errors.ConfigError, match=r"epoch0004\.npz"):
+    examples.scores(run.workdir)
+  np.savez(path, id=np.arange(3))  # of somebody else
+  with pytest.raises(errors.ConfigError, match=r"epoch0004\.npz.*label"):
     examples.scores(run.workdir)
 
 

@@ -227,8 +227,8 @@ addEventListener("load", () => {
 </script></body>"""
 
 
-def _check_in_browser(folder, tmp_path, width=1280, dark=False) -> pathlib.Path:
-  """Opens a page, looks for errors and returns a screenshot of it."""
+def _check_in_browser(folder, tmp_path, width=1280, dark=False):
+  """Opens a page and looks for errors; what it counted, and a screenshot."""
   page = tmp_path / "index.html"
   text = (folder / "index.html").read_text()
   page.write_text(text.replace("</body>", _PROBE))
@@ -240,14 +240,14 @@ def _check_in_browser(folder, tmp_path, width=1280, dark=False) -> pathlib.Path:
   match = re.search(r'data-found="(.*?)"', done.stdout)
   assert match, done.stderr
   found = json.loads(html.unescape(match[1]))
-  assert found["images"] == found["loaded"] == text.count("<img ") >= 3
+  assert found["images"] == found["loaded"] == text.count("<img ") >= 6
   assert found["tables"] == text.count("<table>") >= 2
   assert found["sections"] == len(list(folder.glob("*.json")))
   assert found["fits"]
   assert found["color"] == ("rgb(22, 25, 29)" if dark else "rgb(255, 255, 255)")
   shot = tmp_path / "page.png"
   _browse(page, *window, f"--screenshot={shot}")
-  return shot
+  return found, shot
 
 
 @pytest.mark.skipif(not _CHROMIUM, reason="no chromium binary on the PATH")
@@ -256,7 +256,9 @@ def _check_in_browser(folder, tmp_path, width=1280, dark=False) -> pathlib.Path:
 def test_a_browser_shows_tables_and_figures_without_errors(
   out, tmp_path, width, dark
 ):
-  with PIL.Image.open(_check_in_browser(out, tmp_path, width, dark)) as image:
+  found, shot = _check_in_browser(out, tmp_path, width, dark)
+  assert found["sections"] == 4
+  with PIL.Image.open(shot) as image:
     pixels = np.asarray(image.convert("L"), float)
   assert pixels.shape[1] >= width and pixels.std() > 10
   assert (pixels.mean() < 100) == dark
@@ -264,7 +266,7 @@ def test_a_browser_shows_tables_and_figures_without_errors(
 
 @pytest.mark.skipif(not _CHROMIUM, reason="no chromium binary on the PATH")
 def test_the_committed_page_opens(tmp_path):
-  shot = _check_in_browser(ROOT / "reports", tmp_path)
+  _, shot = _check_in_browser(ROOT / "reports", tmp_path)
   # RETHINK_SCREENSHOT=docs/report.png keeps the one that README shows.
   if "RETHINK_SCREENSHOT" in os.environ:
     shutil.copy(shot, ROOT / os.environ["RETHINK_SCREENSHOT"])

@@ -64,6 +64,24 @@ def test_a_run_that_is_kept_again_replaces_the_old_one(tmp_path):
   assert json.loads(path.read_text())["test/accuracy"] == 0.1
 
 
+def test_curves_of_an_older_run_do_not_stay(tmp_path):
+  for name in ("old", "new"):
+    run = report_runs.write(tmp_path / name, table1_cifar10, _NAME)
+    run.log_curve(name, x=[1])
+    records.keep(_found(tmp_path / name), tmp_path / "kept")
+  curves = tmp_path / "kept" / "table1_cifar10" / _NAME / "curves"
+  assert [path.name for path in curves.iterdir()] == ["new.npz"]
+
+
+def test_what_is_kept_can_be_kept_elsewhere_but_not_in_its_own_place(tmp_path):
+  report_runs.write(tmp_path / "runs", table1_cifar10, _NAME)
+  records.keep(_found(tmp_path / "runs"), tmp_path / "kept")
+  assert records.keep(_found(tmp_path / "kept"), tmp_path / "again") == 1
+  with pytest.raises(errors.ConfigError, match="is the folder of --runs"):
+    records.keep(_found(tmp_path / "kept"), tmp_path / "runs" / ".." / "kept")
+  assert records.keep(_found(tmp_path / "kept"), tmp_path / "third") == 1
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   report_runs.write(tmp_path / "runs", table1_cifar10, _NAME)
   (tmp_path / "kept").write_text("")

@@ -59,9 +59,7 @@ def export(
     out = csv.writer(f, lineterminator="\n")
     out.writerow(_COLUMNS)
     for found in all_found:
-      for name in dict.fromkeys(
-        r.rpartition("/")[0] for r in found.source.runs
-      ):
+      for name in found.source.groups:
         for seed, record in found.group(name).done.items():
           columns = [c.tolist() for c in scores(record.workdir).values()]
           for row in zip(*columns, strict=True):

@@ -52,7 +52,7 @@ def section(found: results.Results) -> Section:
   """
   made = tables.all_of(found)
   finished = {}
-  for name in dict.fromkeys(r.rpartition("/")[0] for r in found.source.runs):
+  for name in found.source.groups:
     done = found.group(name).done
     finished |= {f"{name}/{seed}": record for seed, record in done.items()}
   return Section(

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 from collections.abc import Iterable
 
-from rethink import errors
+from rethink import errors, runs
 from rethink.report import results
 
 
@@ -20,31 +20,34 @@ def keep(found: Iterable[results.Results], folder: pathlib.Path) -> int:
     folder: gets <config>/<run>; runs that are there already are replaced.
 
   Raises:
-    ConfigError: if the folder cannot be written.
+    ConfigError: if the folder cannot be written, or holds the runs themselves.
   """
   kept = 0
   try:
     for one in found:
-      for name in dict.fromkeys(r.rpartition("/")[0] for r in one.source.runs):
+      if folder.resolve() == one.root.resolve():
+        raise errors.ConfigError(f"--keep={folder} is the folder of --runs")
+      for name in one.source.groups:
         for record in one.group(name).records:
-          path = folder / record.workdir.relative_to(one.root)
-          path.mkdir(parents=True, exist_ok=True)
-          status = dict(record.status)
-          status.pop("pid")
-          status["argv"] = [
-            text for text in status["argv"] if text.startswith("--config.")
-          ]
-          text = json.dumps(status, indent=2) + "\n"
-          (path / "status.json").write_text(text)
-          for file in ("config.json", "metrics.jsonl"):
-            shutil.copyfile(record.workdir / file, path / file)
-          if (record.workdir / "curves").is_dir():
-            shutil.copytree(
-              record.workdir / "curves", path / "curves", dirs_exist_ok=True
-            )
+          _copy(record, folder / record.workdir.relative_to(one.root))
           kept += 1
   except OSError as error:
     raise errors.ConfigError(
       f"--keep={folder} cannot be written: {error.strerror}"
     ) from None
   return kept
+
+
+def _copy(record: runs.Record, path: pathlib.Path) -> None:
+  shutil.rmtree(path, ignore_errors=True)
+  path.mkdir(parents=True)
+  argv = [
+    text for text in record.status["argv"] if text.startswith("--config.")
+  ]
+  status = {**record.status, "argv": argv}
+  status.pop("pid", None)  # of one machine, too
+  (path / "status.json").write_text(json.dumps(status, indent=2) + "\n")
+  for file in ("config.json", "metrics.jsonl"):
+    shutil.copyfile(record.workdir / file, path / file)
+  if (record.workdir / "curves").is_dir():
+    shutil.copytree(record.workdir / "curves", path / "curves")

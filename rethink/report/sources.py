@@ -30,6 +30,11 @@ class Source(NamedTuple):
     """What the files of this report are called."""
     return f"{self.stem}-smoke" if self.smoke else self.stem
 
+  @property
+  def groups(self) -> tuple[str, ...]:
+    """Names of runs without "/seed<k>", in the order of the experiment."""
+    return tuple(dict.fromkeys(run.rpartition("/")[0] for run in self.runs))
+
   def folder(self, root: pathlib.Path) -> pathlib.Path:
     """Where the run directories lie under --runs."""
     folder = root / self.stem
