@@ -130,8 +130,8 @@ REPORT = ex.Report(
     " the AlexNet, which failed to converge, four are tried; 4e-3 on dense"
     " layers is that of the TensorFlow tutorial with the same layers.",
     "MLP 1×512 ends lower than in the paper, here and in Table 1. It does with"
-    " another initialization, too, and lower still on images that are compressed"
-    " once more: see configs/mlp_fit.py.",
+    " another initialization, too, and lower still on images that are"
+    " compressed once more: see configs/mlp_fit.py.",
     "With augmentation the paper's train accuracy is the mean over the batches"
     " of an epoch, as they were seen; a clean pass over the images without"
     " augmentation stands beside it and is not compared.",

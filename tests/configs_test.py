@@ -30,7 +30,7 @@ TRAINED = [
 # Shape and classes of the data sets that the configs name.
 DATA = {
   "digits": (8, 8, 1),
-  "cifar10": (32, 32, 3),
+  **dict.fromkeys(("cifar10", "cifar10_jpeg", "cifar10_jpeg30"), (32, 32, 3)),
   "imagenet2012": (299, 299, 3),
   "imagenet_sample": (299, 299, 3),
   "imagenet_smoke": (75, 75, 3),
