@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from rethink import errors, manifests, retries
+from rethink import errors, hosts, manifests, retries
 
 _KINDS = ("checkpoints", "best")
 
@@ -45,8 +45,9 @@ class Checkpoints:
     """
     self._root = pathlib.Path(workdir).absolute()
     newest, best = (self._root / kind for kind in _KINDS)
-    self._newest = _Store(newest, keep, identity)
-    self._best = _Store(best, 1, identity)
+    make = _Store if hosts.is_first() else _Elsewhere
+    self._newest = make(newest, keep, identity)
+    self._best = make(best, 1, identity)
     self.best_step: int | None = self._best.settle()
     self.saved_step: int | None = None
 
@@ -63,8 +64,9 @@ class Checkpoints:
       CheckpointError: if there are states, but all of them are damaged.
       ConfigError: if a state is whole, but not of this run.
     """
-    self.saved_step, state = self._newest.restore(like)
-    return state
+    step, state = self._newest.restore(hosts.own(like))
+    self.saved_step = hosts.gather(step)[0]
+    return hosts.spread(state, like)
 
   def save(self, step: int, state: Any) -> None:
     """Saves a state as the newest, unless this step is saved already."""
@@ -125,7 +127,11 @@ class _Store:
     # Made in the background, a folder that cannot be made holds up the exit of
     # the process for five minutes.
     options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
-    self._orbax = ocp.StandardCheckpointer(async_options=options)
+    # By itself Orbax would wait for all processes of the run.
+    alone = ocp.options.MultiprocessingOptions(0, active_processes={0})
+    self._orbax = ocp.StandardCheckpointer(
+      async_options=options, multiprocessing_options=alone
+    )
     self._worker = concurrent.futures.ThreadPoolExecutor(1, "confirm_save")
     self._job: concurrent.futures.Future | None = None
 
@@ -168,7 +174,7 @@ class _Store:
   def save(self, step: int, state: Any) -> None:
     self.wait()
     # The next step consumes the state's buffers.
-    state = jax.tree.map(lambda x: x.copy(), state)
+    state = jax.tree.map(lambda x: x.copy(), hosts.own(state))
     self._job = self._worker.submit(self._write, step, state)
 
   def delete(self, step: int) -> None:
@@ -251,6 +257,16 @@ class _Store:
     for path in self._unfinished():
       print(f"{path}: removed, its save was never finished", flush=True)
       _delete(path)
+
+
+class _Elsewhere:
+  """The `_Store` of a process that keeps no states: process 0 does."""
+
+  def __init__(self, *_: Any):
+    self.settle = self.check = self.wait = self.close = lambda: None
+    self.save = lambda step, state: None
+    self.delete = lambda step: None
+    self.restore = lambda like: (None, None)
 
 
 def _steps(folder: pathlib.Path) -> dict[int, pathlib.Path]:

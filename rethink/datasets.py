@@ -4,11 +4,12 @@ No TensorFlow and no network: of the formats of TFDS, only ArrayRecord (which
 `rethink.prepare` writes) and Parquet can be read so.
 """
 
+import contextlib
 import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,27 +59,14 @@ def _load(
   name: str, data_dir: str, directory: str, skip_damaged: bool, stamp: tuple
 ) -> Dataset:
   del stamp  # tells files that were changed meanwhile
-  # Imported late: half a second that `--help` should not pay.
-  import tensorflow_datasets as tfds
-
-  try:
-    # Any: the annotations of tfds leave out None and the feature kinds.
-    builder: Any = tfds.builder_from_directory(directory)
-    formats = tfds.core.FileFormat
-    if builder.info.file_format not in (formats.ARRAY_RECORD, formats.PARQUET):
-      raise errors.DataError(
-        f"{directory} is in {builder.info.file_format.value} format, which only"
-        " TensorFlow reads; move that folder away and prepare it with\n"
-        f"  python -m rethink.prepare {builder.name} --data_dir={data_dir}"
-      )
+  with naming(name, data_dir, directory):
+    builder = open_builder(directory, data_dir)
     keys = records.keys(builder.info, directory)
     classes = tuple(builder.info.features[keys.label].names)
     splits, names, skipped = {}, {}, []
     for split, split_info in builder.info.splits.items():
       if split_info.num_examples:
-        source = builder.as_data_source(
-          split, decoders={keys.image: tfds.decode.SkipDecoding()}
-        )
+        source = encoded(builder, split, keys)
         splits[split], names[split], lines = records.read(
           source, split, keys, skip_damaged
         )
@@ -88,14 +76,6 @@ def _load(
             f"{directory}: split {split!r} of data set {name!r} has labels"
             f" beyond its {len(classes)} class names"
           )
-  except errors.DataError:
-    raise
-  except Exception as error:  # any reader's fault is the data's fault here
-    raise errors.DataError(
-      f"cannot read data set {name!r} in {directory}: {error}\n"
-      f"  python -m rethink.prepare --check {name} --data_dir={data_dir}\n"
-      "names the damaged file"
-    ) from error
   shapes = {tuple(s.image.shape[1:]) for s in splits.values()}
   if len(shapes) != 1:
     raise errors.DataError(f"{directory}: images of several sizes: {shapes}")
@@ -112,6 +92,51 @@ def _load(
     fingerprint=_fingerprint(splits),
   )
   return Dataset(info, splits, names, tuple(skipped))
+
+
+@contextlib.contextmanager
+def naming(name: str, data_dir: str, directory: str) -> Iterator[None]:
+  """Makes whatever a reader raises a DataError that names the data set."""
+  try:
+    yield
+  except errors.DataError:
+    raise
+  except Exception as error:  # any reader's fault is the data's fault here
+    raise errors.DataError(
+      f"cannot read data set {name!r} in {directory}: {error}\n"
+      f"  python -m rethink.prepare --check {name} --data_dir={data_dir}\n"
+      "names the damaged file"
+    ) from error
+
+
+def open_builder(directory: str, data_dir: str) -> Any:
+  """The TFDS builder of a data set on disk.
+
+  Raises:
+    DataError: if it is in a format that only TensorFlow reads.
+  """
+  # Imported late: half a second that `--help` should not pay.
+  import tensorflow_datasets as tfds
+
+  # Any: the annotations of tfds leave out None and the feature kinds.
+  builder: Any = tfds.builder_from_directory(directory)
+  formats = tfds.core.FileFormat
+  if builder.info.file_format not in (formats.ARRAY_RECORD, formats.PARQUET):
+    raise errors.DataError(
+      f"{directory} is in {builder.info.file_format.value} format, which only"
+      " TensorFlow reads; move that folder away and prepare it with\n"
+      f"  python -m rethink.prepare {builder.name} --data_dir={data_dir}"
+    )
+  return builder
+
+
+def encoded(builder: Any, split: str, keys: records.Keys) -> Any:
+  """The records of a split by position, their images not decoded."""
+  import tensorflow_datasets as tfds
+
+  return builder.as_data_source(
+    split, decoders={keys.image: tfds.decode.SkipDecoding()}
+  )
 
 
 def subset(
@@ -173,6 +198,9 @@ def find(name: str, data_dir: str) -> str:
   command = f"  python -m rethink.prepare {base} --data_dir={data_dir}"
   if base == "digits":
     hint = "(needs scikit-learn)"
+  elif base == "imagenet2012":
+    command += " --archives=DIR"
+    hint = "(two archives that are fetched by hand; the command says how)"
   elif base in PREPARED_BY_NAME:
     hint = "(without network: add --archives=DIR, the official files)"
   else:

@@ -1,7 +1,6 @@
 """A whole split in evaluation mode: no augmentation, nothing dropped."""
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import metrics
+from rethink import hosts, metrics
 from rethink.pipeline import resident, views
 
 
@@ -102,11 +101,11 @@ def evaluate(
   total = jax.device_put(total, data.label.sharding)
   start, size = 0, 1
   while start < batches:
-    began = time.monotonic()
+    began = hosts.now()
     stop = min(start + size, batches)
     total = run(params, batch_stats, data, total, start, stop)
     jax.block_until_ready(total)
-    size = grow(size, time.monotonic() - began, chunk_seconds)
+    size = grow(size, hosts.now() - began, chunk_seconds)
     start = stop
     between()
   total = jax.device_get(total)

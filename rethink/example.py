@@ -78,11 +78,18 @@ def center_crop(image: Any, size: int) -> Any:
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
   """Per channel, (means, population standard deviations) of uint8 images."""
-  # Integer sums are exact in any order: no float noise in the Gaussian images.
   counts = [
     np.bincount(images[..., c].reshape(-1), minlength=256)
     for c in range(images.shape[-1])
   ]
+  return moments_of_counts(np.stack(counts))
+
+
+def moments_of_counts(
+  counts: np.ndarray,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+  """`moments`, from int64[channels, 256]: how often each value occurs."""
+  # Integer sums are exact in any order: no float noise in the Gaussian images.
   values = np.arange(256)
   mean, std = [], []
   for count in counts:

@@ -13,6 +13,7 @@ from rethink import (
   console,
   errors,
   evaluate,
+  hosts,
   metrics,
   norms,
   recipes,
@@ -51,6 +52,7 @@ class Trainer:
     config = self.config = run_settings.config
     self.book = config.bookkeeping
     loaded = splits.take(run_settings, run, data_dir)
+    hosts.require_equal(run.identity)
     everywhere, spread = resident.shardings()
     self.train_examples = loaded.train  # on the host, for their ids
     self.train_data = resident.put(loaded.train, everywhere)
@@ -86,7 +88,7 @@ class Trainer:
     run.cut(self.step)
     self.chunk = 1
     self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
-    self.saved_at = time.monotonic()
+    self.saved_at = hosts.now()
     run.update(
       parameters=sum(x.size for x in jax.tree.leaves(self.state.params))
     )
@@ -129,10 +131,10 @@ class Trainer:
           self._epoch()
         self._save()
         self.run.update(**norms.of(self.recipe.model, self.state.evaluated[0]))
-      except _StopRequestedError:
+      except _StopRequestedError as request:
         self._save()
         raise errors.PreemptedError(
-          f"{self.stop.name}: saved step {self.step} of {self.num_steps} in"
+          f"{request}: saved step {self.step} of {self.num_steps} in"
           f" {self.run.workdir}; run the same command again to go on"
         ) from None
       finally:
@@ -162,7 +164,7 @@ class Trainer:
     order = resident.epoch_order(self.keys.order, jnp.int32(epoch), n)
     while position < self.steps_per_epoch:
       self._between()
-      began, began_at = time.monotonic(), position
+      began, began_at = hosts.now(), position
       stop = min(position + self.chunk, self.steps_per_epoch)
       self.state = self.advance(
         self.state, self.train_data, order, self.inputs, position, stop
@@ -172,12 +174,12 @@ class Trainer:
       position = stop
       if bad_step >= 0:
         self._diverged(int(bad_step))
-      self._time_chunk(stop - began_at, time.monotonic() - began)
+      now = hosts.now()
+      self._time_chunk(stop - began_at, now - began)
       self.progress.step(
         self.step, sums.loss / sums.count, sums.correct / sums.count
       )
-      waited = time.monotonic() - self.saved_at
-      if waited > self.book.checkpoint_every_seconds:
+      if now - self.saved_at > self.book.checkpoint_every_seconds:
         self._save()
 
   def _time_chunk(self, steps: int, seconds: float) -> None:
@@ -190,8 +192,9 @@ class Trainer:
     """Between chunks: has somebody asked to stop, has a save failed?"""
     self.run.check_lock()
     self.saved.check()
-    if self.stop.name:
-      raise _StopRequestedError
+    signal = hosts.any_of(self.stop.name)
+    if signal:
+      raise _StopRequestedError(signal)
 
   def _evaluate_epoch(self, epoch: int) -> None:
     """Logs the row of an epoch, unless an earlier process has logged it."""
@@ -262,7 +265,7 @@ class Trainer:
       if not self._finite():
         self._diverged(self.step)
       self.saved.save(self.step, self.state)
-      self.saved_at = time.monotonic()
+      self.saved_at = hosts.now()
 
   def _diverged(self, step: int) -> None:
     at = jnp.int32(step)

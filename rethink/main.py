@@ -12,7 +12,9 @@ from rethink import entry
 
 _CONFIG = entry.define_config()
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Run directory; by default runs/<config>/<run>."
+  "workdir",
+  None,
+  "Run directory, or gs://BUCKET/FOLDER; by default runs/<config>/<run>.",
 )
 _DATA_DIR = entry.define_data_dir()
 _DETERMINISTIC = entry.define_deterministic()
@@ -20,6 +22,36 @@ _RESTART = flags.DEFINE_bool(
   "restart_from_scratch",
   False,
   "Set all saved states of the run aside and start at step 0.",
+)
+_PLATFORM = flags.DEFINE_enum(
+  "platform",
+  None,
+  ["cpu", "gpu", "tpu"],
+  "Train there or not at all; short for --config.bookkeeping.platform.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "HOST:PORT of process 0, for a run of several processes; they find each other"
+  " by themselves on Cloud TPU, under Slurm and Open MPI.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Processes of this run.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Which of them this is, from 0.", lower_bound=0
+)
+_INITIALIZATION_TIMEOUT = flags.DEFINE_float(
+  "initialization_timeout",
+  600.0,
+  "Seconds until all processes must have come.",
+  lower_bound=1,
+)
+_HEARTBEAT_TIMEOUT = flags.DEFINE_float(
+  "heartbeat_timeout",
+  100.0,
+  "Seconds of silence after which a process counts as dead; the others end.",
+  lower_bound=1,
 )
 flags.adopt_module_key_flags(entry)  # so that --help shows them
 
@@ -31,16 +63,28 @@ def main(argv: list[str]) -> int:
   def run() -> None:
     name = entry.run_name()
     workdir = _WORKDIR.value or os.path.join("runs", name)
+    if _PLATFORM.value:
+      _CONFIG.value.bookkeeping.platform = _PLATFORM.value
     stop = entry.settle(_DETERMINISTIC.value, _CONFIG.value.method)
-    from rethink import methods, summary  # JAX, after the flags are settled
+    from rethink import hosts, methods, summary  # JAX, after the flags
 
-    data_dir = entry.data_dir(_DATA_DIR.value)
-    methods.execute(
-      _CONFIG.value, workdir, data_dir, stop, name, _RESTART.value
+    hosts.join(
+      _COORDINATOR.value,
+      _NUM_PROCESSES.value,
+      _PROCESS_ID.value,
+      _INITIALIZATION_TIMEOUT.value,
+      _HEARTBEAT_TIMEOUT.value,
     )
-    print(summary.table([(name, workdir)]))
+    data_dir = entry.data_dir(_DATA_DIR.value)
+    with hosts.desk(workdir) as desk:
+      methods.execute(_CONFIG.value, desk, data_dir, stop, name, _RESTART.value)
+      print(summary.table([(name, desk)]))
 
-  return entry.exit_code(run)
+  code = entry.exit_code(run)
+  from rethink import hosts
+
+  hosts.leave(code)
+  return code
 
 
 if __name__ == "__main__":

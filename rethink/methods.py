@@ -12,6 +12,7 @@ from rethink import (
   checkpoints,
   construction,
   errors,
+  hosts,
   interpolation,
   locks,
   loop,
@@ -93,6 +94,8 @@ _METHODS: Mapping[str, tuple[Callable, Callable]] = {
   "complexity": (settings.resolve, complexity),
   "interpolate": (interpolation.resolve, interpolate),
 }
+# Of a run directory: what steers a run besides its state.
+_RECORDS = ("config.json", "status.json", "metrics.jsonl")
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
 # What status.json says of a run that ended with an error.
 _STATES = {
@@ -151,7 +154,13 @@ def execute(
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   _check_platform(config.bookkeeping.platform)
+  if jax.process_count() > 1 and method.name != "train":
+    raise errors.ConfigError(
+      f"config.method {method.name!r} is for one process; only 'train' shares"
+      " a run among several"
+    )
   with locks.hold(workdir) as lock:
+    hosts.copy(workdir, _RECORDS)
     run = runs.Run(
       workdir,
       run_settings.outcome,

@@ -89,8 +89,8 @@ def read(source: Any, split: str, of: Keys, skip_damaged: bool) -> Read:
     DataError: naming what is damaged, of several sizes or without a label.
     Exception: whatever TFDS raises for a record that it cannot read.
   """
-  rows, skipped = _rows(source, skip_damaged)
-  all_names = [_name(row, position, of) for position, row in rows]
+  found, skipped = rows(source, range(len(source)), skip_damaged)
+  all_names = [name(row, position, of) for position, row in found]
 
   def attempt(data: bytes, name: str) -> np.ndarray | errors.DataError:
     try:
@@ -101,15 +101,15 @@ def read(source: Any, split: str, of: Keys, skip_damaged: bool) -> Read:
       return error
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    encoded = (row[of.image] for _, row in rows)
+    encoded = (row[of.image] for _, row in found)
     decoded = pool.map(attempt, encoded, all_names, chunksize=64)
     images, names, labels = [], [], []
-    for image, name, (_, row) in zip(decoded, all_names, rows, strict=True):
+    for image, named, (_, row) in zip(decoded, all_names, found, strict=True):
       if isinstance(image, errors.DataError):
         skipped.append(str(image))
       else:
         images.append(image)
-        names.append(name)
+        names.append(named)
         labels.append(row[of.label])
   if not images:
     raise errors.DataError(f"split {split!r} has no readable image")
@@ -119,23 +119,28 @@ def read(source: Any, split: str, of: Keys, skip_damaged: bool) -> Read:
   )
 
 
-def _rows(source: Any, skip_damaged: bool) -> tuple[list, list[str]]:
+def rows(
+  source: Any, positions: Sequence[int], skip_damaged: bool
+) -> tuple[list[tuple[int, Any]], list[str]]:
   """((position, record) of all that can be read, a line for each other)."""
   try:
-    return list(enumerate(source.__getitems__(list(range(len(source)))))), []
+    return list(
+      zip(positions, source.__getitems__(list(positions)), strict=True)
+    ), []
   except Exception:  # whatever its C++ found
     if not skip_damaged:
       raise
-  rows, unreadable = [], []
-  for position in range(len(source)):
+  found, unreadable = [], []
+  for position in positions:
     try:
-      rows.append((position, source[position]))
+      found.append((position, source[position]))
     except Exception as error:
       unreadable.append(f"record {position} of {len(source)}: {error}")
-  return rows, unreadable
+  return found, unreadable
 
 
-def _name(row: Any, position: int, of: Keys) -> str:
+def name(row: Any, position: int, of: Keys) -> str:
+  """What names the example of a record; its position if it stores no name."""
   # MNIST stores no name, and to add one would make our files differ from the
   # stock builder's. Its records have one order whoever writes them (by a hash
   # of split and position in the archive), which shards merely cut: the

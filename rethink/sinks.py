@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rethink import errors, runs
+from rethink import errors, hosts, runs
 
 Sink = Callable[[runs.Row], None]
 
@@ -82,7 +82,9 @@ def open_all(
   bookkeeping: Mapping[str, Any],
   outcome: Mapping[str, Any],
 ) -> list[Sink]:
-  """The sinks that a config asks for and the machine has."""
+  """What a config asks for and the machine has; process 0 alone logs."""
+  if not hosts.is_first():
+    return []
   sinks = []
   if bookkeeping["tensorboard"]:
     sinks.append(tensorboard(stack, workdir, next_step))

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from benchmarks import checkpoint, epoch, record, startup
+from benchmarks import checkpoint, epoch, input_pipeline, record, startup
+from rethink.prepare import folder
+from tests import photos
 from tests.conftest import ROOT, clean_environment, python
 
 
@@ -94,3 +96,28 @@ def test_a_record_of_other_settings_is_refused(tmp_path):
   assert again.has(side="a") and not again.has(side="b")
   with pytest.raises(SystemExit, match="other settings"):
     record.Record(path, {"examples": 2})
+
+
+def test_the_stream_path_is_measured(tmp_path, monkeypatch, capsys):
+  photos.tree(tmp_path / "images")
+  folder.prepare(
+    "mixed", str(tmp_path / "images"), str(tmp_path), skip_damaged=False
+  )
+  monkeypatch.setattr(input_pipeline, "SECONDS", 0.01)
+  out = tmp_path / "input.json"
+  args = ["--dataset=mixed", f"--data_dir={tmp_path}", f"--out={out}"]
+  args += ["--image_size=32", "--batch_size=4", "--rounds=2"]
+  input_pipeline.main(args)
+  samples = json.loads(out.read_text())["samples"]
+  assert [s["side"] for s in samples] == 2 * list(input_pipeline.SIDES)
+  assert all(s["images"] > 0 and s["cpu_seconds"] > 0 for s in samples)
+  assert "images per CPU second" in capsys.readouterr().out
+
+
+def test_a_side_without_tensorflow_says_what_to_install(tmp_path):
+  (tmp_path / "tensorflow.py").write_text("raise ImportError")
+  side = str(ROOT / "benchmarks/tf_side.py")
+  done = python(side, PYTHONPATH=str(tmp_path))
+  assert done.returncode == 1
+  install = f"{sys.executable} -m pip install tensorflow"
+  assert done.stderr == f"TensorFlow is missing: {install}\n"

@@ -45,6 +45,20 @@ def fashion_mnist() -> pathlib.Path:
   return folder
 
 
+@pytest.fixture(scope="session")
+def no_tensorflow(tmp_path_factory) -> dict[str, str]:
+  """An environment in which TensorFlow and every socket fail."""
+  root = tmp_path_factory.mktemp("no_tensorflow")
+  (root / "tensorflow").mkdir()
+  (root / "tensorflow" / "__init__.py").write_text("raise ImportError('none')")
+  (root / "sitecustomize.py").write_text(
+    "import socket\n"
+    "def refuse(*args, **kwargs): raise AssertionError('the network is used')\n"
+    "socket.socket.__init__ = socket.getaddrinfo = refuse\n"
+  )
+  return {"PYTHONPATH": str(root)}
+
+
 @pytest.fixture
 def config():
   """A run of a second: 320 digits, a small MLP, three epochs."""

@@ -13,6 +13,8 @@ LAYERS = (
   "errors bits example signals provenance allocator convolutions pooling",
   "norms plots",
   "specs files retries",
+  "storage",
+  "hosts",
   "experiments metrics optimizers schedules expressivity complexity kernels",
   "corruptions regularizers models records runs",
   "settings console sinks manifests locks datasets selection",

@@ -132,20 +132,6 @@ def test_names_that_need_no_more_are_those_that_the_messages_say():
   assert {"digits", *NAMES} == set(datasets.PREPARED_BY_NAME)
 
 
-@pytest.fixture(scope="session")
-def no_tensorflow(tmp_path_factory) -> dict[str, str]:
-  """An environment in which TensorFlow and every socket fail."""
-  root = tmp_path_factory.mktemp("no_tensorflow")
-  (root / "tensorflow").mkdir()
-  (root / "tensorflow" / "__init__.py").write_text("raise ImportError('none')")
-  (root / "sitecustomize.py").write_text(
-    "import socket\n"
-    "def refuse(*args, **kwargs): raise AssertionError('the network is used')\n"
-    "socket.socket.__init__ = socket.getaddrinfo = refuse\n"
-  )
-  return {"PYTHONPATH": str(root)}
-
-
 def test_fashion_mnist_from_its_genuine_archives(
   fashion_mnist, tmp_path, no_tensorflow
 ):

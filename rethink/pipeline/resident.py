@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rethink import example
+from rethink import example, hosts
 
 Sharding = jax.sharding.NamedSharding
 
@@ -42,10 +42,10 @@ def shardings() -> tuple[
 
 
 def put(examples: example.Example, sharding: Sharding) -> Resident:
-  """Copies a split to the device or devices of `sharding`."""
+  """Copies a split, which every process has, to the devices of `sharding`."""
   fields = (examples.image, examples.label, examples.true_label)
   return Resident(
-    *(jax.device_put(np.ascontiguousarray(f), sharding) for f in fields)
+    *(hosts.put(np.ascontiguousarray(f), sharding) for f in fields)
   )
 
 

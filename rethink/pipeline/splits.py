@@ -57,6 +57,7 @@ def take(asked: Asked, run: runs.Run, data_dir: str) -> Splits:
   run.update(
     device=jax.devices()[0].device_kind,
     devices=jax.device_count(),
+    processes=jax.process_count(),
     backend=jax.default_backend(),
     data=loaded.sizes,
     corruption=loaded.report,

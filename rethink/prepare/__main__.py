@@ -3,7 +3,9 @@
 python -m rethink.prepare digits
 python -m rethink.prepare cifar10      or cifar100, mnist, fashion_mnist
 python -m rethink.prepare cifar10 --archives=DIR      official files, no network
+python -m rethink.prepare imagenet2012 --archives=DIR     both official tars
 python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
+python -m rethink.prepare my_photos --folder=DIR --keep_sizes  as many as fit
 python -m rethink.prepare my_arrays --npz=FILE        x_train y_train x_test ..
 python -m rethink.prepare svhn_cropped    a stock builder; needs .[prepare]
 python -m rethink.prepare --check NAME    reads every record, names damage
@@ -30,8 +32,17 @@ _IMAGE_SIZE = flags.DEFINE_integer(
   "Cut --folder images square and resize to N pixels.",
   lower_bound=1,
 )
+_KEEP_SIZES = flags.DEFINE_bool(
+  "keep_sizes", False, "Store --folder images as they are, whatever their size."
+)
 _NPZ = flags.DEFINE_string(
   "npz", None, "Arrays x_train, y_train, x_test, y_test."
+)
+_SKIP_DAMAGED = flags.DEFINE_bool(
+  "skip_damaged",
+  False,
+  "Of imagenet2012 or --keep_sizes, leave out and list images that cannot be"
+  " decoded, instead of stopping.",
 )
 flags.adopt_module_key_flags(entry)  # so that --help shows them
 
@@ -58,8 +69,17 @@ def _prepare(names: list[str]) -> None:
     raise errors.ConfigError("--archives is for data sets that TFDS knows")
   if _CHECK.value and (own or _ARCHIVES.value):
     raise errors.ConfigError("--check goes with --data_dir alone")
-  if _IMAGE_SIZE.value and not _FOLDER.value:
-    raise errors.ConfigError("--image_size needs --folder")
+  if (_IMAGE_SIZE.value or _KEEP_SIZES.value) and not _FOLDER.value:
+    raise errors.ConfigError("--image_size and --keep_sizes need --folder")
+  if _IMAGE_SIZE.value and _KEEP_SIZES.value:
+    raise errors.ConfigError("give --image_size or --keep_sizes, not both")
+  if _SKIP_DAMAGED.value and not (
+    _KEEP_SIZES.value or (names[0] == "imagenet2012" and not own)
+  ):
+    raise errors.ConfigError(
+      "--skip_damaged is for imagenet2012 and --keep_sizes; runs on other data"
+      " sets have config.skip_damaged"
+    )
   from rethink.prepare import check
 
   name, data_dir = names[0], entry.data_dir(_DATA_DIR.value)
@@ -71,10 +91,23 @@ def _prepare(names: list[str]) -> None:
 
 
 def _write(name: str, data_dir: str) -> pathlib.Path:
-  from rethink.prepare import arrays, digits, folder, official, stock, writer
+  from rethink.prepare import (
+    arrays,
+    digits,
+    folder,
+    imagenet,
+    official,
+    stock,
+    writer,
+  )
 
+  skip = _SKIP_DAMAGED.value
+  if name == imagenet.NAME and not (_FOLDER.value or _NPZ.value):
+    return imagenet.prepare(data_dir, _ARCHIVES.value, skip_damaged=skip)
   if name in official.CONTENT and not (_FOLDER.value or _NPZ.value):
     return official.prepare(name, data_dir, _ARCHIVES.value)
+  if _FOLDER.value and _KEEP_SIZES.value:
+    return folder.prepare(name, _FOLDER.value, data_dir, skip_damaged=skip)
   if _FOLDER.value:
     source = folder.source(_FOLDER.value, _IMAGE_SIZE.value)
   elif _NPZ.value:

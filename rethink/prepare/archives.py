@@ -34,7 +34,9 @@ def registered(name: str) -> Mapping[str, Registered]:
 
   builder: Any = tfds.builder_cls(name)  # Any: url_infos is a class property
   return {
-    info.filename: Registered(url, int(info.size), info.checksum)
+    info.filename or url.rpartition("/")[2]: Registered(
+      url, int(info.size), info.checksum
+    )
     for url, info in builder.url_infos.items()
   }
 

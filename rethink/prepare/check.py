@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from rethink import datasets, errors, records
+from rethink.pipeline import index
 
 
 def summary(name: str, data_dir: str) -> str:
@@ -38,8 +39,11 @@ def summary(name: str, data_dir: str) -> str:
       for split in builder.info.splits.values()
       for shard in split.file_instructions
     ]
-  try:
-    info = datasets.load(name, data_dir).info  # decodes every record
+  try:  # either decodes every record
+    if _of_several_sizes(builder, folder):
+      info = index.build(name, data_dir).info
+    else:
+      info = datasets.load(name, data_dir).info
   except errors.DataError:
     for shard in shards:
       _check_records(shard, builder.info)
@@ -49,6 +53,12 @@ def summary(name: str, data_dir: str) -> str:
     f"{name.partition(':')[0]} {info.version}: {counts};"
     f" fingerprint {info.fingerprint}"
   )
+
+
+def _of_several_sizes(builder: Any, folder: pathlib.Path) -> bool:
+  """Whether images may differ in size, so that they have to be streamed."""
+  image = records.keys(builder.info, str(folder)).image
+  return None in builder.info.features[image].shape
 
 
 def _check_records(shard: "_Shard", info: Any) -> None:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from rethink import errors, records
-from rethink.prepare import writer
+from rethink.prepare import lock, pieces, shards, writer
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -25,6 +25,68 @@ def source(directory: str, image_size: int | None) -> writer.Source:
   Raises:
     DataError: naming the folder or file that is not as it should be.
   """
+  root, files, classes = _listed(directory)
+  first = _read(files["train"][0], image_size)
+  shape = _image(first, files["train"][0]).shape
+  return writer.Source(
+    _described(classes),
+    classes,
+    (shape[0], shape[1], shape[2]),
+    {
+      split: _items(root / split, paths, image_size, shape)
+      for split, paths in files.items()
+    },
+  )
+
+
+def prepare(
+  name: str, directory: str, data_dir: str, *, skip_damaged: bool
+) -> pathlib.Path:
+  """Writes images that keep their sizes and bytes; returns the folder.
+
+  As many as the disk takes: they are written in shards, on all cores, and an
+  interrupted attempt goes on where it was. Names and classes as in `source`.
+
+  Args:
+    name: of the data set.
+    directory: holds a folder per split, which holds a folder per class.
+    data_dir: holds the prepared data sets.
+    skip_damaged: leave out images that cannot be decoded, instead of raising.
+
+  Raises:
+    DataError: naming what is not as it should be.
+  """
+  root, files, classes = _listed(directory)
+  labels = {c: label for label, c in enumerate(classes)}
+  splits = {
+    split: [
+      pieces.Piece(
+        str(path.relative_to(root / split)),
+        labels[path.parent.name],
+        str(path),
+        0,
+        path.stat().st_size,
+      )
+      for path in paths
+    ]
+    for split, paths in files.items()
+  }
+  source = writer.Source(_described(classes), classes, (None, None, 3), {})
+  folder = pathlib.Path(data_dir).expanduser() / name / writer.VERSION
+  with lock.held(name, data_dir):
+    writer.refuse(folder)
+    plan = shards.Plan(splits, "id", shards.as_it_is, skip_damaged)
+    return shards.write(writer.builder(name, source), plan, data_dir)
+
+
+def _described(classes: tuple[str, ...]) -> str:
+  return f"Images of {len(classes)} classes from a folder tree."
+
+
+def _listed(
+  directory: str,
+) -> tuple[pathlib.Path, dict[str, list[pathlib.Path]], tuple[str, ...]]:
+  """(root, files by split, classes of all splits)."""
   root = pathlib.Path(directory).expanduser()
   if not root.is_dir():
     raise errors.DataError(f"--folder={directory} is no folder")
@@ -50,17 +112,7 @@ def source(directory: str, image_size: int | None) -> writer.Source:
       " <split>/<class>/*.jpg or *.png, with a split named train"
     )
   classes = sorted({p.parent.name for paths in files.values() for p in paths})
-  first = _read(files["train"][0], image_size)
-  shape = _image(first, files["train"][0]).shape
-  return writer.Source(
-    f"Images of {len(classes)} classes from a folder tree.",
-    tuple(classes),
-    (shape[0], shape[1], shape[2]),
-    {
-      split: _items(root / split, paths, image_size, shape)
-      for split, paths in files.items()
-    },
-  )
+  return root, files, tuple(classes)
 
 
 def _items(root, paths, image_size, shape):
@@ -70,7 +122,7 @@ def _items(root, paths, image_size, shape):
     if found != shape:
       raise errors.DataError(
         f"{path} has shape {found}, others have {shape}; give --image_size=N"
-        " to cut and resize every image"
+        " to cut and resize every image, or --keep_sizes"
       )
     yield writer.Item(str(path.relative_to(root)), data, path.parent.name)
 

@@ -37,13 +37,13 @@ class Source(NamedTuple):
   Attributes:
     description: one sentence: where the images come from.
     classes: names; the label is the position.
-    shape: (height, width, channels) of every image.
+    shape: (height, width, channels) of every image; None where they differ.
     splits: what is to be written, by split.
   """
 
   description: str
   classes: tuple[str, ...]
-  shape: tuple[int, int, int]
+  shape: tuple[int | None, int | None, int]
   splits: Mapping[str, Iterable[Item]]
 
 
@@ -74,6 +74,28 @@ def write(
   Raises:
     DataError: if it is there already and not to be kept, or cannot be written.
   """
+  folder = pathlib.Path(data_dir).expanduser() / name / VERSION
+  if keep and folder.exists():  # also on a disk that takes no lock
+    return folder
+  with lock.held(name, data_dir):
+    if keep and folder.exists():
+      return folder
+    refuse(folder)
+    build(builder(name, source), data_dir)
+  return folder
+
+
+def refuse(folder: pathlib.Path) -> None:
+  """Raises a DataError if the folder of a data set is there already."""
+  if folder.exists():
+    raise errors.DataError(
+      f"data set {folder.parent.name!r} is in {folder} already; delete that"
+      " folder first if it is to be made anew"
+    )
+
+
+def builder(name: str, source: Source) -> Any:
+  """The class of a builder that writes a source."""
   import tensorflow_datasets as tfds
 
   class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -113,19 +135,7 @@ def write(
         )
 
   Builder.name = name
-  folder = pathlib.Path(data_dir).expanduser() / name / VERSION
-  if keep and folder.exists():  # also on a disk that takes no lock
-    return folder
-  with lock.held(name, data_dir):
-    if keep and folder.exists():
-      return folder
-    if folder.exists():
-      raise errors.DataError(
-        f"data set {name!r} is in {folder} already; delete that folder first"
-        " if it is to be made anew"
-      )
-    build(Builder, data_dir)
-  return folder
+  return Builder
 
 
 def build(builder_class, data_dir: str) -> None:

@@ -1,0 +1,174 @@
+"""Images per second: the stream path, tf.data at the same work, decoding.
+
+  python -m benchmarks.input_pipeline --dataset=imagenet_sample \\
+    --tf_python=python
+
+Sides take turns for five seconds each, batch after batch. On a machine that
+others use read images per CPU second (user and system time of all threads).
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from benchmarks import record
+from rethink import entry, example, records
+from rethink.pipeline import cache, frames, order, stream
+
+SECONDS = 5
+SIDES = ("decode", "random_crop", "central", "cache")
+TF_SIDES = ("random_crop", "central")
+
+
+def _cpu() -> float:
+  usage = resource.getrusage(resource.RUSAGE_SELF)
+  return usage.ru_utime + usage.ru_stime
+
+
+def _measured(batches: Iterator[int]) -> record.Sample:
+  """What `SECONDS` of an endless iterator of batch sizes take."""
+  next(batches)
+  began, worked, count = time.perf_counter(), _cpu(), 0
+  while time.perf_counter() - began < SECONDS:
+    count += next(batches)
+  return {
+    "images": count,
+    "seconds": time.perf_counter() - began,
+    "cpu_seconds": _cpu() - worked,
+  }
+
+
+def _sides(
+  split: stream.Split, size: int, batch_size: int, threads: int, folder: str
+) -> dict[str, Callable[[], Iterator[int]]]:
+  """By side, what starts an endless iterator of batch sizes."""
+  central = stream.Decoded(split, frames.Central(size), 0)
+  crops = stream.Decoded(split, frames.RandomCrop(size), 0)
+  cached = cache.open_cache(central, folder)
+  info = split.info._replace(shape=(size, size, 3))
+  ids = split.entries.id
+  plan = order.Epochs(ids, 0, batch_size, 10**6, drop_last=True)
+
+  def streamed(images) -> Iterator[int]:
+    batches = stream.Batches(
+      plan, split.entries, images, (), example.Context(0, info, size)
+    )
+    for batch in stream.iterate(batches, threads=threads):
+      yield len(batch.mask)
+
+  def decoded() -> Iterator[int]:
+    found, _ = records.rows(split.source, range(len(ids)), False)
+    data = [np.frombuffer(row[split.keys.image], np.uint8) for _, row in found]
+    while True:
+      for one in data:
+        cv2.imdecode(one, cv2.IMREAD_COLOR_RGB)
+        yield 1
+
+  return {
+    "decode": decoded,
+    "random_crop": lambda: streamed(crops),
+    "central": lambda: streamed(central),
+    "cache": lambda: streamed(cached),
+  }
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Measures what is missing and prints the table."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--dataset", default="imagenet_sample")
+  parser.add_argument("--split", default="train")
+  parser.add_argument("--data_dir", default=None)
+  parser.add_argument("--image_size", type=int, default=299)
+  parser.add_argument("--batch_size", type=int, default=64)
+  parser.add_argument("--images", type=int, default=2000, help="at most")
+  parser.add_argument("--threads", type=int, default=2)
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--tf_python", default="", help="has TensorFlow")
+  parser.add_argument("--out", default="runs/benchmarks/input_pipeline.json")
+  args = parser.parse_args(argv)
+  settings = {
+    k: v
+    for k, v in vars(args).items()
+    if k
+    in ("dataset", "split", "image_size", "batch_size", "images", "threads")
+  }
+  kept = record.Record(args.out, settings)
+  data_dir = entry.data_dir(args.data_dir)
+  split = stream.open_split(args.dataset, data_dir, args.split)
+  split = split.take(np.arange(min(args.images, len(split.entries.id))))
+  with tempfile.TemporaryDirectory() as folder:
+    sides = _sides(
+      split, args.image_size, args.batch_size, args.threads, folder
+    )
+    theirs = _start_tf(args, split, folder) if args.tf_python else None
+    for number in range(args.rounds):
+      for side in SIDES:
+        if not kept.has(side=side, round=number):
+          kept.add(side=side, round=number, **_measured(sides[side]()))
+      for side in TF_SIDES if theirs else ():
+        name = f"tf.data {side}"
+        if not kept.has(side=name, round=number):
+          sample = _ask(theirs, f"{side}\n")
+          kept.add(side=name, round=number, **sample)
+    if theirs:
+      theirs.communicate()
+  _show(kept)
+
+
+def _start_tf(args, split: stream.Split, folder: str) -> subprocess.Popen:
+  positions = split.entries.position.tolist()
+  found, _ = records.rows(split.source, positions, False)
+  for i, (_, row) in enumerate(found):
+    data = row[split.keys.image]
+    (pathlib.Path(folder) / f"{i:06d}.jpg").write_bytes(data)
+  script = str(pathlib.Path(__file__).with_name("tf_side.py"))
+  process = subprocess.Popen(
+    [
+      args.tf_python,
+      script,
+      folder,
+      f"{args.image_size}",
+      f"{args.batch_size}",
+    ],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+  )
+  print(f"tf.data: {_ask(process, '')}", flush=True)
+  return process
+
+
+def _ask(process: subprocess.Popen, line: str) -> record.Sample:
+  assert process.stdin and process.stdout
+  process.stdin.write(line)
+  process.stdin.flush()
+  return json.loads(process.stdout.readline())
+
+
+def _show(kept: record.Record) -> None:
+  print(kept.headline())
+  rows = []
+  for side in (*SIDES, *(f"tf.data {side}" for side in TF_SIDES)):
+    samples = [s for s in kept.samples if s["side"] == side]
+    rows.append(
+      (
+        side,
+        str(len(samples)),
+        record.spread([s["images"] / s["seconds"] for s in samples]),
+        record.spread([s["images"] / s["cpu_seconds"] for s in samples]),
+      )
+    )
+  record.show(("side", "n", "images/s", "images per CPU second"), rows)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,253 @@
+"""Writes image data sets of any size, without TensorFlow, on all cores.
+
+Order and sharding are those of TFDS's own writer, which shuffles by a hash of
+split and key. Only names, sizes and places of the images are held in memory:
+once the order is known, every shard is written by itself, reading each image
+from where it lies. A killed preparer leaves whole shards, which are kept.
+"""
+
+import concurrent.futures
+import hashlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rethink import errors, files
+from rethink.prepare import pieces
+
+_PLAN = "plan.txt"  # a digest of what is to be written
+
+
+class Plan(NamedTuple):
+  """What is to be written.
+
+  Attributes:
+    splits: the images of each split, in any order.
+    id_feature: the feature that stores the name.
+    fix: (name, data) -> what is stored in place of an image; a function of a
+      module, as other processes call it.
+    skip_damaged: leave out images that cannot be decoded, instead of raising.
+  """
+
+  splits: Mapping[str, Sequence[pieces.Piece]]
+  id_feature: str
+  fix: Callable[[str, bytes], bytes]
+  skip_damaged: bool
+
+
+def as_it_is(name: str, data: bytes) -> bytes:
+  """The `fix` that changes nothing."""
+  del name
+  return data
+
+
+def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
+  """Writes `data_dir/name/version`, whole or not at all; returns the folder.
+
+  The caller holds the data set's lock.
+
+  Args:
+    builder_class: a tfds builder with features image, label and
+      `plan.id_feature`; it gives name, version and description.
+    plan: the content.
+    data_dir: holds the prepared data sets.
+
+  Raises:
+    DataError: naming the image that cannot be read or decoded, or if the disk
+      refuses. Shards that are whole are kept for the next attempt.
+  """
+  root = pathlib.Path(data_dir).expanduser()
+  builder = builder_class(data_dir=str(root), file_format="array_record")
+  target = root / builder.name / str(builder.version)
+  folder = target.with_name(f"incomplete.shards_{builder.version}")
+  shards = {
+    split: _shards(split, images) for split, images in plan.splits.items()
+  }
+  try:
+    _begin(folder, plan, root)
+    templates = {s: _template(builder.name, folder, s) for s in shards}
+    jobs = [
+      (split, _path(templates[split], i, len(parts)), part)
+      for split, parts in shards.items()
+      for i, part in enumerate(parts)
+    ]
+    written = _write_all(jobs, builder.info.features, plan)
+    _describe(builder.info, folder, templates, written)
+    skipped = [
+      f"split {split!r}: {line}"
+      for split, parts in written.items()
+      for part in parts
+      for line in part.skipped
+    ]
+    if skipped:
+      files.write(folder / "skipped.txt", "\n".join(skipped) + "\n")
+      print(
+        f"rethink: {len(skipped)} damaged images were left out;"
+        f" {target / 'skipped.txt'} names them",
+        file=sys.stderr,
+      )
+    (folder / _PLAN).unlink()
+    shutil.rmtree(folder / pieces.DONE)
+    os.replace(folder, target)
+  except errors.DataError:
+    raise
+  except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
+    raise errors.DataError(
+      f"cannot write data set {builder.name!r} to {target}: {error}"
+    ) from error
+  return target
+
+
+def _template(name: str, folder: pathlib.Path, split: str) -> Any:
+  import tensorflow_datasets as tfds
+
+  path: Any = folder  # the annotation knows only TFDS's own kind of path
+  return tfds.core.ShardedFileTemplate(
+    dataset_name=name,
+    data_dir=path,
+    split=split,
+    filetype_suffix="array_record",
+  )
+
+
+def _path(template: Any, shard: int, shards: int) -> str:
+  return str(template.sharded_filepath(shard_index=shard, num_shards=shards))
+
+
+def _describe(
+  info: Any,
+  folder: pathlib.Path,
+  templates: Mapping[str, Any],
+  written: Mapping[str, Sequence[pieces.Written]],
+) -> None:
+  """Writes what TFDS has to know of the shards."""
+  import tensorflow_datasets as tfds
+  from tensorflow_datasets.core import splits
+
+  found = [
+    tfds.core.SplitInfo(
+      name=split,
+      shard_lengths=[part.count for part in parts],
+      num_bytes=sum(part.num_bytes for part in parts),
+      filename_template=templates[split],
+    )
+    for split, parts in written.items()
+  ]
+  info.set_splits(splits.SplitDict(found))
+  info.write_to_directory(folder)
+
+
+def _shards(
+  split: str, images: Sequence[pieces.Piece]
+) -> list[list[pieces.Piece]]:
+  """The images in TFDS's order, cut as TFDS cuts them.
+
+  TFDS counts the bytes of whole records, here those of the images count: about
+  a hundred bytes less each.
+  """
+  from tensorflow_datasets.core import hashing
+  from tensorflow_datasets.core.utils import shard_utils
+
+  if len({image.name for image in images}) != len(images):
+    raise errors.DataError(f"split {split!r} names an image twice")
+  hasher = hashing.Hasher(split)
+  ordered = sorted(images, key=lambda image: hasher.hash_key(image.name))
+  number = shard_utils.ShardConfig().get_number_shards(
+    sum(image.size for image in images), len(images)
+  )
+  ends = shard_utils.get_shard_boundaries(len(images), number)
+  return [
+    ordered[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)
+  ]
+
+
+def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
+  """Makes the folder, or keeps that of a killed preparer of the same plan."""
+  digest = hashlib.blake2b(digest_size=16)
+  total = 0
+  for split, images in plan.splits.items():
+    digest.update(f"{split} {plan.id_feature} {plan.skip_damaged}\n".encode())
+    for image in images:
+      digest.update(repr(image).encode())
+      total += image.size
+  same = folder / _PLAN
+  if not same.exists() or same.read_text() != digest.hexdigest():
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / pieces.DONE).mkdir(parents=True)
+    free = shutil.disk_usage(root).free
+    if free < total:
+      raise errors.DataError(
+        f"the disk of {root} has {free / 1e9:.1f} GB free, the data set takes"
+        f" {total / 1e9:.1f} GB"
+      )
+    files.write(same, digest.hexdigest())
+
+
+def _write_all(
+  jobs: Sequence[tuple[str, str, list[pieces.Piece]]],
+  features: Any,
+  plan: Plan,
+) -> dict[str, list[pieces.Written]]:
+  """Writes all shards that are not whole yet, in the order of the splits."""
+  processes = min(len(os.sched_getaffinity(0)), len(jobs))
+  common = features, plan.id_feature, plan.fix, plan.skip_damaged
+  if processes == 1:
+    done = [pieces.write_shard(path, part, *common) for _, path, part in jobs]
+  else:
+    pool = concurrent.futures.ProcessPoolExecutor(
+      processes, multiprocessing.get_context("spawn"), _die_with_parent
+    )
+    try:
+      futures = [
+        pool.submit(pieces.write_shard, path, part, *common)
+        for _, path, part in jobs
+      ]
+      _report(futures)
+      done = [future.result() for future in futures]
+    except concurrent.futures.BrokenExecutor as error:
+      raise errors.DataError(
+        f"a process that writes shards was killed ({error}), perhaps for want"
+        " of memory; run the same command again, it goes on where it was"
+      ) from error
+    finally:
+      pool.shutdown(cancel_futures=True)
+  written = {split: [] for split in plan.splits}
+  for (split, _, _), result in zip(jobs, done, strict=True):
+    written[split].append(result)
+  return written
+
+
+def _report(futures: Sequence[concurrent.futures.Future]) -> None:
+  """Waits; says every half minute how far it is. A failure raises at once."""
+  began = said = time.monotonic()
+  for count, future in enumerate(
+    concurrent.futures.as_completed(futures), start=1
+  ):
+    future.result()
+    now = time.monotonic()
+    if now - said > 30:
+      said = now
+      print(
+        f"rethink: {count} of {len(futures)} shards, {now - began:.0f} s",
+        file=sys.stderr,
+        flush=True,
+      )
+
+
+def _die_with_parent() -> None:
+  """Lets no worker survive a preparer that is killed: it holds the lock."""
+  parent = multiprocessing.parent_process()
+  assert parent
+
+  def watch():
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,258 @@
+"""Run directories in a bucket, against an emulator on loopback."""
+
+import http
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from rethink import errors, locks, methods, runs, storage
+from tests.conftest import ROOT, clean_environment
+from tests.faults_test import _ARGS
+from tests.loop_test import StopAfter, end
+
+_WORKDIR = "gs://runs/a/run"
+
+
+@pytest.fixture(scope="module")
+def address():
+  """Of an emulator that knows preconditions, which this one leaves out."""
+  pytest.importorskip("google.cloud.storage")
+  server = pytest.importorskip("gcp_storage_emulator.server")
+  from gcp_storage_emulator.exceptions import NotFound
+  from gcp_storage_emulator.handlers import objects
+
+  original, one_at_a_time = objects._multipart_upload, threading.Lock()
+
+  def conditional(request, response, stored, *args, **kwargs):
+    (wanted,) = request.query.get("ifGenerationMatch") or [None]
+    where = request.params["bucket_name"], request.data["meta"]["name"]
+    with one_at_a_time:
+      try:
+        found = stored.get_file_obj(*where)["generation"]
+      except NotFound:
+        found = "0"
+      if wanted not in (None, found):
+        response.status = http.HTTPStatus.PRECONDITION_FAILED
+        return None
+      return original(request, response, stored, *args, **kwargs)
+
+  objects._multipart_upload = conditional
+  emulator = server.create_server(
+    "127.0.0.1", 0, in_memory=True, default_bucket="runs"
+  )
+  try:
+    emulator.start()
+    port = emulator._api._httpd.socket.getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+  finally:
+    emulator.stop()
+    objects._multipart_upload = original
+
+
+@pytest.fixture
+def bucket(address, monkeypatch):
+  """An empty bucket, as the client of a run sees it."""
+  monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+  monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+  bucket, _ = storage._open(_WORKDIR)
+  for blob in bucket.list_blobs():
+    blob.delete()
+  return bucket
+
+
+def _names(bucket) -> set[str]:
+  return {blob.name.removeprefix("a/run/") for blob in bucket.list_blobs()}
+
+
+def test_a_run_in_a_bucket_goes_on_on_another_machine(
+  bucket, config, tmp_path, data_dir
+):
+  config.bookkeeping.chunk_seconds = 1e-9
+  with (
+    pytest.raises(errors.PreemptedError),
+    storage.local(_WORKDIR) as first,
+  ):
+    methods.execute(config, first, data_dir, StopAfter(11))
+  assert not pathlib.Path(first).exists()
+  assert {"config.json", "status.json", "metrics.jsonl"} < _names(bucket)
+  with storage.local(_WORKDIR) as second:
+    assert second != first
+    assert runs.read(second).status["state"] == "preempted"
+    methods.execute(config, second, data_dir, StopAfter())
+    here = pathlib.Path(second)
+    wanted = {str(p.relative_to(here)) for p in here.rglob("*") if p.is_file()}
+    found = end(second)
+  methods.execute(config, str(tmp_path), data_dir, StopAfter())
+  assert found == end(tmp_path)
+  assert _names(bucket) == wanted  # old states have gone, the lock as well
+  with storage.local(_WORKDIR) as third:
+    assert end(third) == found
+
+
+def test_files_are_carried_in_a_safe_order_and_only_whole_states(
+  bucket, tmp_path, monkeypatch
+):
+  mirror = storage._Mirror(bucket, "a/run", tmp_path)
+  for name in (
+    "status.json",
+    "metrics.jsonl",
+    "checkpoints/7/d",
+    "checkpoints/7/manifest.json",
+    "checkpoints/9/d",
+    "checkpoints/8.orbax-checkpoint-tmp/manifest.json",
+    "config.json.partial",
+    "lock.json",
+  ):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(name)
+  order = []
+  blob = type(bucket.blob("x"))
+  upload, delete = blob.upload_from_filename, blob.delete
+
+  def record(self, path):
+    order.append(self.name.removeprefix("a/run/"))
+    upload(self, path)
+
+  def forget(self):
+    order.append("-" + self.name.removeprefix("a/run/"))
+    delete(self)
+
+  monkeypatch.setattr(blob, "upload_from_filename", record)
+  monkeypatch.setattr(blob, "delete", forget)
+  mirror.push()
+  state = ["checkpoints/7/d", "checkpoints/7/manifest.json"]
+  assert order == ["metrics.jsonl", *state, "status.json"]
+  mirror.push()
+  assert len(order) == 4  # nothing has changed
+  (tmp_path / "checkpoints/7").rename(tmp_path / "checkpoints/7.deleted")
+  (tmp_path / "checkpoints/9/manifest.json").write_text("9")
+  mirror.push()
+  assert order[4:] == [
+    "checkpoints/9/d",
+    "checkpoints/9/manifest.json",
+    "-checkpoints/7/manifest.json",
+    "-checkpoints/7/d",
+  ]
+
+
+def test_f29_a_second_machine_is_refused_by_name(bucket):
+  with storage.local(_WORKDIR):
+    with pytest.raises(
+      errors.ConfigError, match=rf"in use by process {os.getpid()} on "
+    ):
+      with storage.local(_WORKDIR):
+        pass
+  with storage.local(_WORKDIR):
+    pass
+
+
+def test_f29_a_silent_machine_loses_its_run_and_changes_nothing_more(
+  bucket, monkeypatch
+):
+  monkeypatch.setattr(storage, "_HEARTBEAT_SECONDS", 0.2)
+  with storage.local(_WORKDIR) as first:
+    with locks.hold(first) as lock:
+      lock.check()
+      monkeypatch.setattr(storage, "_STALE_SECONDS", -1.0)
+      with storage.local(_WORKDIR) as second:
+        limit = time.monotonic() + 60
+        with pytest.raises(locks.LostError, match="was taken over by process"):
+          while time.monotonic() < limit:
+            lock.check()
+            time.sleep(0.05)
+        pathlib.Path(second, "metrics.jsonl").write_text("new")
+    pathlib.Path(first, "metrics.jsonl").write_text("old")
+  assert bucket.blob("a/run/metrics.jsonl").download_as_text() == "new"
+
+
+def test_f29_of_many_that_take_over_one_wins(bucket, tmp_path, monkeypatch):
+  monkeypatch.setattr(storage, "_STALE_SECONDS", -1.0)
+  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 1, "host": "x"}')
+  barrier, won = threading.Barrier(8), []
+  held = bucket.get_blob("a/run/lock.json").generation
+
+  def take():
+    lease = storage._Lease(bucket, "a/run/lock.json", tmp_path / "lock.json")
+    barrier.wait()
+    if lease._write(held):
+      won.append(lease._text)
+
+  threads = [threading.Thread(target=take) for _ in range(8)]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  (winner,) = won
+  assert bucket.blob("a/run/lock.json").download_as_text() == winner
+
+
+def test_a_bucket_without_a_folder_is_refused():
+  with pytest.raises(errors.ConfigError, match="must be gs://BUCKET/FOLDER"):
+    with storage.local("gs://runs"):
+      pass
+
+
+def test_last_changes_that_do_not_arrive_are_an_error(bucket, monkeypatch):
+  def fail(self, path):
+    raise OSError("503")
+
+  monkeypatch.setattr("rethink.retries.WAITS", ())
+  monkeypatch.setattr(type(bucket.blob("x")), "upload_from_filename", fail)
+  with pytest.raises(errors.RethinkError, match="lacks the last changes: 503"):
+    with storage.local(_WORKDIR) as folder:
+      pathlib.Path(folder, "metrics.jsonl").write_text("{}")
+
+
+@pytest.mark.slow
+def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
+  bucket, address, tmp_path, data_dir
+):
+  def start(workdir):
+    code = (
+      "import runpy, rethink.storage as s;"
+      "s._PUSH_SECONDS, s._STALE_SECONDS = 0.1, 1;"
+      "runpy.run_module('rethink.main', run_name='__main__')"
+    )
+    return subprocess.Popen(
+      [
+        sys.executable,
+        "-c",
+        code,
+        *_ARGS,
+        "--config.num_epochs=80",
+        f"--workdir={workdir}",
+        f"--data_dir={data_dir}",
+      ],
+      cwd=ROOT,
+      env={**clean_environment(), "TMPDIR": str(tmp_path)},
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+
+  process = start(_WORKDIR)
+  limit = time.monotonic() + 300
+  while not any(n.endswith("manifest.json") for n in _names(bucket)):
+    assert process.poll() is None and time.monotonic() < limit
+    time.sleep(0.1)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  time.sleep(2)
+  process = start(_WORKDIR)
+  said, _ = process.communicate(timeout=300)
+  assert process.returncode == 0, said
+  assert "resuming at step" in said and "| base/default" in said
+  process = start(tmp_path / "whole")
+  said, _ = process.communicate(timeout=300)
+  assert process.returncode == 0, said
+  with storage.local(_WORKDIR) as folder:
+    assert end(folder) == end(tmp_path / "whole")
+  status = json.loads(bucket.blob("a/run/status.json").download_as_text())
+  assert status["state"] == "done"
