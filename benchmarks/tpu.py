@@ -30,7 +30,6 @@ from jax.experimental import topologies
 from rethink import (
   evaluate,
   experiments,
-  metrics,
   recipes,
   schedules,
   settings,
@@ -94,23 +93,18 @@ def compile_steps(
     return place(shapes, sharding)
 
   inputs, state = place(inputs, everywhere), place(state, everywhere)
-  step = jax.jit(functools.partial(train.train_step, recipe), donate_argnums=1)
-  clean = evaluate.program(
-    recipe.model,
-    config.image_size,
-    recipe.dtype,
-    config.eval_batch_size,
-    spread,
+  step = train.batch_program(recipe)
+  clean = evaluate.batch_program(
+    recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
   )
-  total = place(metrics.zeros(), everywhere)
-  first = place(jnp.int32(0), everywhere)
-  data = batch(config.eval_batch_size, everywhere)
+  n = config.eval_batch_size
+  mask = place(jax.ShapeDtypeStruct((n,), jnp.bool), spread)
   return {
     "training": _figures(
-      step.lower, inputs, state, batch(config.batch_size, spread)
+      step.lower, state, batch(config.batch_size, spread), inputs
     ),
     "evaluation": _figures(
-      clean.lower, *state.evaluated, data, total, first, first
+      clean.lower, *state.evaluated, batch(n, spread), mask
     ),
   }
 

@@ -16,10 +16,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.dataset = "digits"  # as prepared: "name" or "name:version"
   config.train_split = "train"  # TFDS split
   config.test_split = "test"  # TFDS split; ImageNet's is "validation"
+  config.pipeline = "resident"  # on the devices; or "stream": from disk
   config.skip_damaged = False  # leave unreadable records out, and count them
   config.train_examples = 0  # examples; a fixed subset, 0 is all of them
   config.balanced_subset = False  # equal class sizes in that subset
   config.image_size = 8  # pixels, height and width that the model sees
+  config.central_fraction = 0.875  # of a streamed image; 0: as it is stored
+  config.normalize = "per_image"  # to mean 0, variance 1; "symmetric": [-1, 1]
   config.data_seed = 0  # draws corruptions and subsets
   config.corruptions = ()  # calls in order; () is true labels and pixels
 
@@ -27,6 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model = "mlp(widths=(512,))"
   config.seed = 0  # draws initialization, order, augmentation, dropout
   config.batch_size = 128  # examples per step, over all devices
+  config.drop_last = False  # leave out what does not fill an epoch's last batch
   config.num_epochs = 30  # passes over the training examples
   config.stop_at_train_loss = 0.0  # nats, clean pass; 0 never stops early
   config.optimizer = "sgd(momentum=0.9)"
@@ -39,6 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Evaluation: clean passes over the training and the test split.
   config.eval_batch_size = 512  # examples at a time
   config.eval_every_epochs = 1  # epochs between clean passes
+  config.eval_train_examples = 0  # examples; a fixed subset, 0 is all of them
 
   book = config.bookkeeping = ml_collections.ConfigDict()
   book.examples_every_epochs = 0  # log each training example's loss; 0 never
@@ -49,6 +54,9 @@ def get_config() -> ml_collections.ConfigDict:
   book.best_metric = "test/accuracy"  # whose best row's state is in best/
   book.fit_threshold = 0.05  # nats; fitted: clean train loss at or below it
   book.platform = ""  # refuse any but "cpu", "gpu", "tpu"; "" takes any
+  book.stream_threads = 0  # that decode; 0 is one for each CPU core
+  book.stream_workers = 0  # processes that decode; 0 decodes in this one
+  book.cache_dir = ""  # folder for decoded images, stream only; "" keeps none
   book.progress = True  # live bar, on a terminal
   book.tensorboard = True  # events, where tensorboardX is installed
   book.wandb_project = ""  # where wandb is installed; "" is off

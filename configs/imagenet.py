@@ -14,8 +14,11 @@ import ml_collections
 
 from configs import base
 
-# TF's random crop is not among them: it belongs to decoding.
-AUGMENTATION = ("random_flip()", "color_jitter()")  # TF
+AUGMENTATION = (  # TF
+  "random_resized_crop()",
+  "random_flip()",
+  "color_jitter()",
+)
 DROPOUT = ("dropout(0.2)",)  # TF: 0.8 are kept, before the linear layer
 WEIGHT_DECAY = ("weight_decay(0.00004)",)  # TF: of all kernels
 # TF has it always; the paper does not speak of it. Ours: it is a regularizer,
@@ -29,6 +32,9 @@ def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   config.dataset = "imagenet2012"  # paper
   config.test_split = "validation"  # paper
+  config.pipeline = "stream"
+  config.central_fraction = 0.875  # TF: without a random crop
+  config.normalize = "symmetric"  # TF
   config.image_size = 299  # paper
   # TF: head of weight 0.4, momentum and epsilon of batch norm, which has no
   # scale; initial deviations are the model's own, also TF.
@@ -37,6 +43,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.dtype = "bfloat16"  # ours; TF: float32
   config.batch_size = 1024  # ours; TF: 32 a worker, of which the paper has 50
+  config.drop_last = True  # ours; devices share every batch evenly
   config.num_epochs = 250  # 2a: 10 million steps, if each took 32 images
   config.optimizer = "rmsprop(decay=0.9, momentum=0.9, epsilon=1.0)"  # TF
   config.learning_rate = 0.045  # TF

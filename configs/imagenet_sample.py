@@ -1,6 +1,6 @@
 """Inception V3 on a few hundred photos in a folder: true and random labels.
 
-  python -m rethink.prepare imagenet_sample --folder=DIR --image_size=299
+  python -m rethink.prepare imagenet_sample --folder=DIR --keep_sizes
   python -m rethink.sweep --config=configs/imagenet_sample.py
 
 For 448 photos of 64 classes, say; DIR holds train/<class>/*.JPEG and likewise

@@ -1,6 +1,6 @@
 """A minute of `imagenet_random.py`: a thin Inception V3 on images of 75 pixels.
 
-  python -m rethink.prepare imagenet_smoke --folder=DIR --image_size=75
+  python -m rethink.prepare imagenet_smoke --folder=DIR --keep_sizes
   python -m rethink.main --config=configs/imagenet_smoke.py
 
 DIR holds train/<class>/ and validation/<class>/ with a few images each.

@@ -79,6 +79,8 @@ RUNS = {
     _runs(_SEEDS, ("true", "all"), ("true", "none"), ("random", "none")),
     **{**cifar10.SMALL["inception"], **cifar10.SMOKE, "num_epochs": 20},
     test_split="test",
+    pipeline="resident",
+    drop_last=False,
     dtype="float32",
     optimizer="sgd(momentum=0.9)",
     ema_decay=0.9,

@@ -75,7 +75,10 @@ class Construction:
     train, classes = self.loaded.train, self.loaded.info.num_classes
     values = np.eye(classes)[train.label] if one_hot else train.label
     points = views.on_host(
-      train.image, self.config.image_size, self.config.eval_batch_size
+      train.image,
+      self.config.image_size,
+      self.config.eval_batch_size,
+      self.config.normalize,
     )
     began = time.monotonic()
     network = construct.fit(
@@ -153,6 +156,7 @@ class Construction:
           dtype,
           self.config.eval_batch_size,
           spread,
+          self.config.normalize,
         )
         sums[name, split] = evaluate.evaluate(
           run,

@@ -1,12 +1,13 @@
 """A whole split in evaluation mode: no augmentation, nothing dropped."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rethink import hosts, metrics
 from rethink.pipeline import resident, views
@@ -36,6 +37,7 @@ def program(
   dtype: jnp.dtype,
   batch_size: int,
   sharding: jax.sharding.NamedSharding,
+  normalize: str = "per_image",
 ) -> Callable:
   """The compiled pass over batches [start, stop) of a split.
 
@@ -48,7 +50,7 @@ def program(
       index = i * batch_size + jnp.arange(batch_size)
       mask = index < len(data.label)
       batch = resident.gather(data, jnp.where(mask, index, 0), sharding)
-      images = views.evaluation(batch.image, image_size)
+      images = views.evaluation(batch.image, image_size, normalize)
       out = logits(model, params, batch_stats, images, dtype)
       if isinstance(total, metrics.Sums):
         return total + metrics.sums(out, batch.label, batch.true_label, mask)
@@ -110,6 +112,65 @@ def evaluate(
     between()
   total = jax.device_get(total)
   return jax.tree.map(lambda x: x[:n], total) if each else total
+
+
+@functools.cache
+def batch_program(
+  model: nn.Module, image_size: int, dtype: jnp.dtype, normalize: str
+) -> Callable:
+  """(params, batch_stats, batch, mask) -> (`metrics.Sums`, `metrics.Each`)."""
+
+  def of(params, batch_stats, batch, mask):
+    images = views.evaluation(batch.image, image_size, normalize)
+    out = logits(model, params, batch_stats, images, dtype)
+    return (
+      metrics.sums(out, batch.label, batch.true_label, mask),
+      metrics.each(out, batch.label),
+    )
+
+  return jax.jit(of)
+
+
+def evaluate_batches(
+  run: Callable,
+  params,
+  batch_stats,
+  batches: Iterable[tuple[resident.Resident, jax.Array]],
+  n: int,
+  *,
+  each: bool = False,
+  chunk_seconds: float,
+  between: Callable[[], None],
+) -> Any:
+  """`evaluate` of a split that is not on the devices.
+
+  Args:
+    run: from `batch_program`.
+    params: of the model.
+    batch_stats: of the model, {} if it has none.
+    batches: the split in order, padded to whole batches, with masks.
+    n: examples of the split.
+    each: as for `evaluate`, as are the next two, and the result.
+    chunk_seconds: see there.
+    between: see there.
+  """
+  total, parts = metrics.zeros(), []
+  began, waiting, size = hosts.now(), 0, 1
+  for batch, mask in batches:
+    sums, one = run(params, batch_stats, batch, mask)
+    total = total + sums
+    if each:
+      parts.append(hosts.whole(one))
+    waiting += 1
+    if waiting == size:
+      jax.block_until_ready(total)
+      now = hosts.now()
+      size = grow(size, now - began, chunk_seconds)
+      began, waiting = now, 0
+      between()
+  if not each:
+    return jax.device_get(total)
+  return jax.tree.map(lambda *x: np.concatenate(x)[:n], *parts)
 
 
 def grow(size: int, seconds: float, target_seconds: float) -> int:

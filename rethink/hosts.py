@@ -204,6 +204,13 @@ def put(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
   )
 
 
+def whole(tree: Any) -> Any:
+  """Arrays whose rows are spread over the devices of all, as NumPy arrays."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return multihost_utils.process_allgather(tree, tiled=True)
+
+
 def own(tree: Any) -> Any:
   """Arrays that lie alike on the devices of all, as this process has them.
 

@@ -74,6 +74,7 @@ def network(context: Context) -> Fitted:
     recipe.dtype,
     config.eval_batch_size,
     spread,
+    config.normalize,
   )
   create = train.initializer(recipe, channels, everywhere)
   advance = train.program(recipe, channels)

@@ -16,6 +16,7 @@ from rethink import (
   hosts,
   metrics,
   norms,
+  passes,
   recipes,
   runs,
   schedules,
@@ -24,7 +25,7 @@ from rethink import (
   sinks,
   train,
 )
-from rethink.pipeline import resident, splits
+from rethink.pipeline import resident
 
 
 class Trainer:
@@ -51,32 +52,22 @@ class Trainer:
     self.settings, self.run, self.stop = run_settings, run, stop
     config = self.config = run_settings.config
     self.book = config.bookkeeping
-    loaded = splits.take(run_settings, run, data_dir)
-    hosts.require_equal(run.identity)
     everywhere, spread = resident.shardings()
-    self.train_examples = loaded.train  # on the host, for their ids
-    self.train_data = resident.put(loaded.train, everywhere)
-    self.test_data = resident.put(loaded.test, everywhere)
-
-    self.steps_per_epoch = math.ceil(len(loaded.train.id) / config.batch_size)
+    self.data = passes.open_data(
+      run_settings, run, data_dir, everywhere, spread
+    )
+    hosts.require_equal(run.identity)
+    info = self.data.known.info
+    self.steps_per_epoch = self.data.steps_per_epoch
     self.num_steps = self.steps_per_epoch * config.num_epochs
-    self.recipe = recipes.build(run_settings, loaded.info.num_classes, spread)
-    self.keys = recipes.keys(config.seed)
+    self.recipe = recipes.build(run_settings, info.num_classes, spread)
+    keys = recipes.keys(config.seed)
     length = schedules.Length(
       jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
     )
-    self.inputs = recipes.numbers(run_settings, length, self.keys.noise)
-    channels = loaded.info.shape[-1]
-    create = train.initializer(self.recipe, channels, everywhere)
-    self.state = create(self.inputs, self.keys.init)
-    self.advance = train.program(self.recipe, channels)
-    self.evaluate = evaluate.program(
-      self.recipe.model,
-      config.image_size,
-      self.recipe.dtype,
-      config.eval_batch_size,
-      spread,
-    )
+    self.inputs = recipes.numbers(run_settings, length, keys.noise)
+    create = train.initializer(self.recipe, info.shape[-1], everywhere)
+    self.state = create(self.inputs, keys.init)
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
@@ -138,6 +129,7 @@ class Trainer:
           f" {self.run.workdir}; run the same command again to go on"
         ) from None
       finally:
+        self.data.close()
         self.saved.close()
 
   def _at_end(self) -> bool:
@@ -159,23 +151,20 @@ class Trainer:
 
   def _epoch(self) -> None:
     """Trains to the end of the current epoch."""
-    epoch, position = divmod(self.step, self.steps_per_epoch)
-    n = len(self.train_data.label)
-    order = resident.epoch_order(self.keys.order, jnp.int32(epoch), n)
-    while position < self.steps_per_epoch:
+    end = self.step + self.steps_per_epoch - self.step % self.steps_per_epoch
+    while self.step < end:
       self._between()
-      began, began_at = hosts.now(), position
-      stop = min(position + self.chunk, self.steps_per_epoch)
-      self.state = self.advance(
-        self.state, self.train_data, order, self.inputs, position, stop
+      began, start = hosts.now(), self.step
+      stop = min(start + self.chunk, end)
+      self.state = self.data.advance(
+        self.recipe, self.inputs, self.state, start, stop
       )
       sums, bad_step = jax.device_get((self.state.sums, self.state.bad_step))
-      self.step += stop - position
-      position = stop
+      self.step = stop
       if bad_step >= 0:
         self._diverged(int(bad_step))
       now = hosts.now()
-      self._time_chunk(stop - began_at, now - began)
+      self._time_chunk(stop - start, now - began)
       self.progress.step(
         self.step, sums.loss / sums.count, sums.correct / sums.count
       )
@@ -214,8 +203,7 @@ class Trainer:
 
   def _row(self, epoch: int) -> runs.Row:
     began = time.monotonic()
-    train_sums = self._clean(self.train_data)
-    test_sums = self._clean(self.test_data)
+    train_sums, test_sums = self._clean("evaluated"), self._clean("test")
     batch = jax.device_get(self.state.sums)
     rate = recipes.learning_rate(
       self.recipe, self.inputs, jnp.int32(self.step - 1)
@@ -238,22 +226,14 @@ class Trainer:
       self._diverged(self.step)
     return row
 
-  def _clean(self, data: resident.Resident, *, each: bool = False) -> Any:
-    params, batch_stats = self.state.evaluated
-    return evaluate.evaluate(
-      self.evaluate,
-      params,
-      batch_stats,
-      data,
-      self.config.eval_batch_size,
-      each=each,
-      chunk_seconds=self.book.chunk_seconds,
-      between=self._between,
+  def _clean(self, split: str, *, each: bool = False) -> Any:
+    return self.data.clean(
+      self.recipe, self.state, split, self._between, each=each
     )
 
   def _log_examples(self, epoch: int) -> None:
-    found = self._clean(self.train_data, each=True)
-    known = self.train_examples._asdict()
+    found = self._clean("train", each=True)
+    known = self.data.known.train._asdict()
     self.run.log_examples(epoch, {**known, **found._asdict()})
 
   def _finite(self) -> bool:

@@ -154,6 +154,8 @@ def execute(
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   _check_platform(config.bookkeeping.platform)
+  if method.name in ("construct", "complexity"):
+    _check_resident(config)
   if jax.process_count() > 1 and method.name != "train":
     raise errors.ConfigError(
       f"config.method {method.name!r} is for one process; only 'train' shares"
@@ -187,6 +189,14 @@ def execute(
     # The states and their manifests are on disk: the method has closed them.
     run.update(state=DONE, message="")
   return run
+
+
+def _check_resident(config) -> None:
+  if config.pipeline != "resident":
+    raise errors.ConfigError(
+      f"config.pipeline is {config.pipeline!r}, but {config.method!r} needs all"
+      " images in memory: 'resident'"
+    )
 
 
 def _check_platform(wanted: str) -> None:

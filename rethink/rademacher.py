@@ -44,7 +44,9 @@ def run(
   loaded = splits.take(run_settings, directory, data_dir)
   directory.cut(-1)
   images, ids = loaded.train.image, loaded.train.id
-  points = views.on_host(images, config.image_size, config.eval_batch_size)
+  points = views.on_host(
+    images, config.image_size, config.eval_batch_size, config.normalize
+  )
   signs = complexity.signs(ids, draws, config.seed)
 
   def between() -> None:

@@ -25,6 +25,9 @@ class Recipe(NamedTuple):
     averaged: whether averages of the parameters are kept.
     batch_size: examples per step, over all devices.
     image_size: pixels that the model sees.
+    normalize: their last step, of `views.NORMALIZE`.
+    streamed: whether images come framed; regularizers that frame them have
+      acted then.
     dtype: of activations and products; parameters stay float32.
     sharding: how a batch lies on the devices.
   """
@@ -37,6 +40,8 @@ class Recipe(NamedTuple):
   averaged: bool
   batch_size: int
   image_size: int
+  normalize: str
+  streamed: bool
   dtype: jnp.dtype
   sharding: jax.sharding.NamedSharding
 
@@ -106,6 +111,8 @@ def build(
     averaged=run.config.ema_decay > 0,
     batch_size=run.config.batch_size,
     image_size=run.config.image_size,
+    normalize=run.config.normalize,
+    streamed=run.config.pipeline == "stream",
     dtype=jnp.dtype(run.config.dtype),
     sharding=sharding,
   )

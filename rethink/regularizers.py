@@ -23,6 +23,8 @@ class Regularizer(NamedTuple):
   Attributes:
     augment: (key, image, size) -> image; one training image, float32
       [height, width, channels] in [0, 1], before the centre crop to `size`.
+    frame: how the stream path cuts a training image out while it decodes it,
+      in place of `augment`: arguments of `pipeline.frames.RandomCrop`.
     targets: (one_hot) -> targets; float32[batch, classes].
     penalty: (params) -> scalar added to the training loss, never to a metric.
     update: (params, before, learning_rate) -> params; after the optimizer's
@@ -32,6 +34,7 @@ class Regularizer(NamedTuple):
   """
 
   augment: Callable[[jax.Array, jax.Array, int], jax.Array] | None = None
+  frame: Mapping[str, float] | None = None
   targets: Callable[[jax.Array], jax.Array] | None = None
   penalty: Callable[[Params], jax.Array] | None = None
   update: Callable[[Params, Params, jax.Array], Params] | None = None
@@ -117,6 +120,49 @@ def random_crop(padding: int = 0) -> Regularizer:
     return _pix.random_crop(key, image, (size, size, image.shape[-1]))
 
   return Regularizer(augment=augment)
+
+
+def random_resized_crop(
+  min_area: specs.Fraction = 0.05,
+  min_aspect: specs.NotNegative = 0.75,
+  max_aspect: specs.NotNegative = 1.33,
+) -> Regularizer:
+  """A random part of an image resized to the model's, another in every epoch.
+
+  The defaults are those of the TensorFlow Inception input of 2016. On the
+  stream path the part is cut out of the stored image, elsewhere out of the
+  data set's.
+
+  Args:
+    min_area: smallest part of the image's area; the largest is 1.
+    min_aspect: smallest width / height of the part.
+    max_aspect: largest.
+  """
+
+  def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
+    height, width, channels = image.shape
+    shape, part, y, x = jax.random.uniform(key, (4,))
+    aspect = min_aspect + shape * (max_aspect - min_aspect)
+    highest = jnp.minimum(
+      jnp.sqrt(height * width / aspect), jnp.minimum(height, width / aspect)
+    )
+    lowest = jnp.minimum(jnp.sqrt(min_area * height * width / aspect), highest)
+    h = lowest + part * (highest - lowest)
+    w = h * aspect
+    scale = jnp.stack([size / h, size / w])
+    corner = jnp.stack([y * (height - h), x * (width - w)])
+    return jax.image.scale_and_translate(
+      image,
+      (size, size, channels),
+      (0, 1),
+      scale,
+      -corner * scale,
+      method="linear",
+      antialias=False,
+    )
+
+  frame = dict(min_area=min_area, min_aspect=min_aspect, max_aspect=max_aspect)
+  return Regularizer(augment=augment, frame=frame)
 
 
 def random_flip(probability: specs.Fraction = 0.5) -> Regularizer:

@@ -34,10 +34,18 @@ _NOT_NEGATIVE = (
   "seed",
   "data_seed",
   "train_examples",
+  "eval_train_examples",
   "stop_at_train_loss",
   "ema_decay",
   "bookkeeping.examples_every_epochs",
+  "bookkeeping.stream_threads",
+  "bookkeeping.stream_workers",
 )
+_CHOICES = {
+  "dtype": ("float32", "bfloat16"),
+  "normalize": ("per_image", "symmetric"),
+  "pipeline": ("resident", "stream"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +98,15 @@ def resolve(config: Any) -> Settings:
       f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
       f" not logged; there are: {', '.join(metrics.NAMES)}"
     )
-  if config.dtype not in ("float32", "bfloat16"):
+  for field, choices in _CHOICES.items():
+    if config[field] not in choices:
+      raise errors.ConfigError(
+        f"config.{field} must be {' or '.join(map(repr, choices))}, not"
+        f" {config[field]!r}"
+      )
+  if not 0 <= config.central_fraction <= 1:
     raise errors.ConfigError(
-      f"config.dtype must be 'float32' or 'bfloat16', not {config.dtype!r}"
+      f"config.central_fraction must be 0 to 1, not {config.central_fraction}"
     )
 
   components = {

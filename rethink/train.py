@@ -109,9 +109,13 @@ def train_step(
       recipe.regularizers, inputs.regularizers, strict=True
     )
   ]
-  augments = [h.augment for h in hooks if h.augment]
+  augments = [
+    h.augment
+    for h in hooks
+    if h.augment and not (recipe.streamed and h.frame is not None)
+  ]
   images = views.training(
-    augment_key, batch.image, augments, recipe.image_size
+    augment_key, batch.image, augments, recipe.image_size, recipe.normalize
   ).astype(recipe.dtype)
 
   def loss_fn(params):
@@ -237,6 +241,18 @@ def program(recipe: recipes.Recipe, channels: int) -> Advance:
     return train_last(state, data, order, inputs) if stop > whole else state
 
   return advance
+
+
+@functools.cache
+def batch_program(
+  recipe: recipes.Recipe,
+) -> Callable[[State, resident.Resident, recipes.Numbers], State]:
+  """The compiled step on a batch that is on the devices; consumes `state`."""
+
+  def step(state, batch, inputs):
+    return train_step(recipe, inputs, state, batch)
+
+  return jax.jit(step, donate_argnums=0)
 
 
 def drives_from_host(recipe: recipes.Recipe, channels: int) -> bool:

@@ -21,6 +21,7 @@ LAYERS = (
   "pipeline checkpoints",
   "evaluate recipes summary programs",
   "train",
+  "passes",
   "loop construction interpolation learners",
   "rademacher",
   "methods",

@@ -52,6 +52,16 @@ def take(asked: Asked, run: runs.Run, data_dir: str) -> Splits:
     ConfigError: as `load`, or if the run was started on other data.
   """
   loaded = load(asked, data_dir)
+  bind(run, loaded)
+  return loaded
+
+
+def bind(run: runs.Run, loaded: Splits) -> None:
+  """Binds a run to its data and says so in status.json.
+
+  Raises:
+    ConfigError: if the run was started on other data.
+  """
   info = loaded.info
   run.check_data({"name": info.name, "fingerprint": info.fingerprint})
   run.update(
@@ -62,7 +72,6 @@ def take(asked: Asked, run: runs.Run, data_dir: str) -> Splits:
     data=loaded.sizes,
     corruption=loaded.report,
   )
-  return loaded
 
 
 def load(run: Asked, data_dir: str) -> Splits:
@@ -99,6 +108,17 @@ def load(run: Asked, data_dir: str) -> Splits:
     )
   test = dataset.splits[config.test_split]
   context = example.Context(config.data_seed, info, config.image_size)
+  return corrupt(run, train, test, context, dataset.skipped)
+
+
+def corrupt(
+  run: Asked,
+  train: example.Example,
+  test: example.Example,
+  context: example.Context,
+  skipped: tuple[str, ...],
+) -> Splits:
+  """Both splits corrupted alike; `skipped` is handed on."""
   reports = []
   for corruption in run.corruptions:
     train, facts = corruption(train, context)
@@ -113,4 +133,4 @@ def load(run: Asked, data_dir: str) -> Splits:
     "changed_fraction": float(np.mean(train.label != train.true_label)),
     "test_changed_fraction": float(np.mean(test.label != test.true_label)),
   }
-  return Splits(info, train, test, report, dataset.skipped)
+  return Splits(context.info, train, test, report, skipped)

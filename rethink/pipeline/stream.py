@@ -7,7 +7,13 @@ worker processes; images are decoded by the thread that makes the batch.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+  Callable,
+  Generator,
+  Iterable,
+  Iterator,
+  Sequence,
+)
 from typing import Any, NamedTuple
 
 import grain
@@ -31,6 +37,7 @@ class Split(NamedTuple):
     entries: what is known of the examples, sorted by id.
     source: the records by position, their images encoded.
     keys: the features of a record.
+    skipped: a line for each damaged record of the data set that is left out.
   """
 
   name: str
@@ -38,6 +45,7 @@ class Split(NamedTuple):
   entries: index.Entries
   source: Any
   keys: records.Keys
+  skipped: tuple[str, ...]
 
   def take(self, rows: np.ndarray) -> "Split":
     """The split cut to the entries at these rows."""
@@ -95,6 +103,7 @@ class Batches:
     *,
     process_index: int = 0,
     process_count: int = 1,
+    device_count: int = 1,
   ):
     """Binds an order to images and corruptions.
 
@@ -107,6 +116,7 @@ class Batches:
       process_index: which of the processes this is; it makes the rows in its
         place, in the order of the processes.
       process_count: how many there are.
+      device_count: of all of them together.
 
     Raises:
       ConfigError: if batches cannot be shared evenly.
@@ -116,11 +126,12 @@ class Batches:
     self._process_index, self._process_count = process_index, process_count
     for step in (0, len(plan) - 1):
       size = len(plan[step].rows)
-      if size % process_count:
+      if process_count > 1 and size % max(process_count, device_count):
         raise errors.ConfigError(
           f"a batch of {size} examples cannot be shared by {process_count}"
-          " processes; change config.batch_size, or drop the last batch of an"
-          " epoch"
+          f" processes with {device_count} devices; change config.batch_size or"
+          " config.eval_batch_size; config.drop_last=True leaves the shorter"
+          " last batch of an epoch out"
         )
 
   def __len__(self) -> int:
@@ -158,36 +169,17 @@ def open_split(
   known = index.load(name, data_dir, skip_damaged=skip_damaged)
   if split not in known.splits:
     raise errors.ConfigError(
-      f"{known.info.name} has no split {split!r}; there are:"
-      f" {', '.join(known.splits)}"
+      f"{known.info.name} has no split {split!r}; for config.train_split and"
+      f" config.test_split there are: {', '.join(known.splits)}"
     )
   directory = datasets.find(name, data_dir)
   with datasets.naming(name, data_dir, directory):
     builder = datasets.open_builder(directory, data_dir)
     keys = records.keys(builder.info, directory)
     source = datasets.encoded(builder, split, keys)
-  return Split(split, known.info, known.splits[split], source, keys)
-
-
-def labels(
-  entries: index.Entries,
-  corruptions: Sequence[Corruption],
-  context: example.Context,
-) -> tuple[np.ndarray, list[dict]]:
-  """(int32[n] labels that the batches will have, what each corruption reports).
-
-  Labels depend on ids, not on pixels, so a grey pixel stands for each image;
-  what is reported of pixels is of no use therefore.
-  """
-  shape = (len(entries.id), 1, 1, context.info.shape[-1])
-  examples = example.Example(
-    entries.id, np.zeros(shape, np.uint8), entries.label, entries.label.copy()
+  return Split(
+    split, known.info, known.splits[split], source, keys, known.skipped
   )
-  reports = []
-  for corruption in corruptions:
-    examples, report = corruption(examples, context._replace(image_size=1))
-    reports.append(report)
-  return examples.label, reports
 
 
 def check_frames(
@@ -252,7 +244,7 @@ def to_devices(
   sharding: jax.sharding.NamedSharding,
   *,
   ahead: int = 2,
-) -> Iterator[tuple[resident.Resident, jax.Array]]:
+) -> Generator[tuple[resident.Resident, jax.Array]]:
   """(global batch, its mask) on the devices; the next ones are on their way.
 
   Args:
