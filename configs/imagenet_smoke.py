@@ -13,7 +13,7 @@ from configs import imagenet_sample
 
 def get_config() -> ml_collections.ConfigDict:
   """Random labels on the smallest images that the network takes."""
-  config = imagenet_sample.get_config("random")
+  config = imagenet_sample.get_config("random/75px/seed0")
   config.dataset = "imagenet_smoke"
   config.image_size = 75
   config.model = "inception_v3(auxiliary_weight=0.4, width=0.125)"
