@@ -5,10 +5,11 @@
   python -m rethink.report --config=configs/imagenet_sample.py
 
 A run is labels/size/seed. For 448 photos of 64 classes, say; DIR holds
-train/<class>/*.JPEG and likewise validation. Images of 75 pixels, the smallest
-that the network takes, are for a CPU. 448 photos are 14 steps an epoch: averages
-over 10,000 steps, as `imagenet.py` has them, would not have begun to move when
-the network is fitted, and a fitted network would look unfitted.
+train/<class>/*.JPEG and likewise validation. 75 pixels, the fewest that the
+network takes, are for a CPU. 448 photos are 14 steps an epoch: averages over
+10,000 steps, as `imagenet.py` has them, would not have begun to move when the
+network is fitted, and a fitted network would look unfitted. The small variant
+is a thin network on digits, drawn larger.
 """
 
 from configs import imagenet
@@ -19,7 +20,24 @@ LABELS = {
   "random": dict(corruptions=("random_labels()",)),
 }
 SIZES = {"299px": dict(image_size=299), "75px": dict(image_size=75)}
-RUNS = ex.product(labels=LABELS, size=SIZES, seed=ex.SEEDS)
+RUNS = {
+  **ex.product(labels=LABELS, size=SIZES, seed=ex.SEEDS),
+  **ex.smoke(
+    ex.product(
+      labels={"random": LABELS["random"]},
+      size={"75px": SIZES["75px"]},
+      seed=ex.SEEDS,
+    ),
+    dataset="digits",
+    test_split="test",
+    model="inception_v3(auxiliary_weight=0.4, momentum=0.9, width=0.125)",
+    train_examples=64,
+    eval_train_examples=32,
+    learning_rate=0.01,
+    batch_size=16,
+    num_epochs=4,
+  ),
+}
 
 
 def get_config(run: str = "random/299px/seed0"):
@@ -86,6 +104,7 @@ REPORT = ex.Report(
     "A few hundred photos are no ImageNet: nothing here is to be compared with"
     " Table 2.",
     "Averages of parameters and of batch statistics are over tens of steps"
-    " here; over the thousands of Table 2 a fitted network would look unfitted.",
+    " here; over the thousands of Table 2 a fitted network would look"
+    " unfitted.",
   ),
 )

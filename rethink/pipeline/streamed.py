@@ -69,8 +69,13 @@ def load(run: Any, data_dir: str) -> Streamed:
   )
   if config.train_examples:
     train = _subset(train, config.train_examples, config, context)
-  grey = example.Context(config.data_seed, info, 1)
-  known = splits.corrupt(run, _grey(train), _grey(test), grey, train.skipped)
+  known = splits.corrupt(
+    run,
+    _grey(train),
+    _grey(test),
+    context._replace(image_size=1),
+    train.skipped,
+  )
 
   def source(split: stream.Split) -> Source:
     decoded = stream.Decoded(split, frame, config.seed)
