@@ -158,7 +158,8 @@ def _assemble(
   if len(sizes) != 1:
     raise errors.DataError(
       f"split {split!r} has images of several sizes, such as"
-      f" {sorted(sizes)[:3]}; prepare it with --image_size=N"
+      f" {sorted(sizes)[:3]}; prepare it with"
+      " --image_size=N, or with --keep_sizes for config.pipeline='stream'"
     )
   ids = np.array([bits.hash64(f"{split}/{name}") for name in names], np.uint64)
   if len(np.unique(ids)) != len(ids):

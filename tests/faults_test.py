@@ -28,7 +28,11 @@ _ARGS = (
 )
 
 
-def _start(workdir, data_dir, epochs: int, **env: str) -> subprocess.Popen:
+# Images are read from disk for every step.
+_STREAMED = ("--config.pipeline=stream", "--config.central_fraction=0.0")
+
+
+def _start(workdir, data_dir, epochs, *args, **env: str) -> subprocess.Popen:
   return subprocess.Popen(
     [
       sys.executable,
@@ -38,6 +42,7 @@ def _start(workdir, data_dir, epochs: int, **env: str) -> subprocess.Popen:
       f"--workdir={workdir}",
       f"--data_dir={data_dir}",
       f"--config.num_epochs={epochs}",
+      *args,
     ],
     cwd=ROOT,
     env={**clean_environment(), **env},
@@ -70,20 +75,22 @@ def _kill_after(process, workdir, more_rows: int, seconds: float) -> None:
   process.communicate()
 
 
-def _kill_rounds(tmp_path, data_dir, epochs, rounds: int, early: int) -> int:
+def _kill_rounds(
+  tmp_path, data_dir, epochs, rounds: int, early: int, args=()
+) -> int:
   """Kills a run again and again; returns how often a state was resumed."""
   draw = random.Random(0)
   whole = tmp_path / "whole"
-  _finish(_start(whole, data_dir, epochs))
+  _finish(_start(whole, data_dir, epochs, *args))
   broken = tmp_path / "broken"
   for i in range(rounds):
-    process = _start(broken, data_dir, epochs)
+    process = _start(broken, data_dir, epochs, *args)
     if i < early:  # in imports, data start-up, compilation
       _kill_after(process, broken, 0, draw.uniform(0, 6))
     else:
       _kill_after(process, broken, draw.randint(1, 8), draw.uniform(0, 0.2))
     assert process.returncode == -signal.SIGKILL, "done before it was killed"
-  text = _finish(_start(broken, data_dir, epochs))
+  text = _finish(_start(broken, data_dir, epochs, *args))
   assert runs.read(broken).status["state"] == "done"
   assert end(broken) == end(whole)
   return text.count("resuming at step")
@@ -91,6 +98,13 @@ def _kill_rounds(tmp_path, data_dir, epochs, rounds: int, early: int) -> int:
 
 def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, data_dir):
   assert _kill_rounds(tmp_path, data_dir, epochs=80, rounds=3, early=1) == 1
+
+
+def test_a_streamed_run_killed_twice_ends_in_the_same_bits(tmp_path, data_dir):
+  resumed = _kill_rounds(
+    tmp_path, data_dir, epochs=40, rounds=2, early=0, args=_STREAMED
+  )
+  assert resumed == 1
 
 
 @pytest.mark.slow

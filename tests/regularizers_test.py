@@ -217,6 +217,37 @@ def test_a_random_crop_is_any_window_of_the_padded_image(
   assert {draw.tobytes() for draw in draws} == windows
 
 
+def test_a_random_resized_crop_is_a_window_of_the_image():
+  height, width, size = 60, 90, 30
+  y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+  image = jnp.asarray(np.stack([y, x, 0 * x], -1), jnp.float32) + 0.5
+  augment = regularizers.random_resized_crop().augment
+  assert augment
+  keys = jax.random.split(jax.random.key(0), 500)
+  got = np.asarray(jax.vmap(lambda key: augment(key, image, size))(keys))
+  inside = got[:, 3:-3, 3:-3]  # the border of the image is repeated
+  steps = np.diff(inside[..., 0], axis=1), np.diff(inside[..., 1], axis=2)
+  assert all(np.ptp(s, axis=(1, 2)).max() < 1e-3 for s in steps)  # linear
+  h, w = (s.mean((1, 2)) * size for s in steps)
+  top, left = (
+    got[:, size // 2, size // 2, c] - s.mean((1, 2)) * (size + 1) / 2
+    for c, s in enumerate(steps)
+  )
+  area, aspect = h * w / (height * width), w / h
+  assert 0.049 < area.min() < 0.1 and 0.7 < area.max() < 1.001
+  assert 0.749 < aspect.min() < 0.8 and 1.28 < aspect.max() < 1.331
+  assert min(top.min(), left.min()) > -0.01
+  assert (top + h).max() < height + 0.01 and (left + w).max() < width + 0.01
+
+
+def test_a_crop_of_all_of_a_square_is_the_image():
+  image = jnp.asarray(conftest.random_examples(1).image[0], jnp.float32)
+  augment = regularizers.random_resized_crop(1.0, 1.0, 1.0).augment
+  assert augment
+  got = augment(jax.random.key(0), image, 8)
+  np.testing.assert_allclose(got, image, atol=1e-4)
+
+
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.5, 1.0])
 def test_a_flip_is_the_image_or_its_mirror(probability):
   image, n = _image(), 1000

@@ -89,23 +89,6 @@ def test_both_paths_give_the_same_examples(name, split, data_dir):
   _equal(whole.take(np.argsort(whole.id)), resident)
 
 
-@pytest.mark.parametrize("name", _CORRUPTIONS)
-def test_labels_are_known_without_the_images(name, data_dir):
-  split = stream.open_split("digits", data_dir, "train")
-  frame = frames.Whole((8, 8, 1))
-  label, reports = stream.labels(
-    split.entries, _CORRUPTIONS[name], _context(split, frame)
-  )
-  assert len(reports) == len(_CORRUPTIONS[name])
-  batches = _training(
-    split, frame, batch_size=500, num_epochs=1, corrupt=_CORRUPTIONS[name]
-  )
-  by_id = dict(zip(split.entries.id, label, strict=True))
-  for step in range(len(batches)):
-    examples = batches[step].examples
-    assert [by_id[i] for i in examples.id] == examples.label.tolist()
-
-
 def test_what_is_known_of_a_data_set_is_what_load_knows(data_dir):
   loaded, known = (
     module.load("digits", data_dir) for module in (datasets, index)

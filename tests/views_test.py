@@ -46,6 +46,12 @@ def test_evaluation_is_the_standardized_central_crop(size, first):
   got = views.evaluation(images, size)
   assert got.dtype == jnp.float32
   np.testing.assert_allclose(got, _standardized(crop / 255.0), atol=2e-6)
+  for view in (
+    views.evaluation(images, size, "symmetric"),
+    views.on_host(images, size, 1, "symmetric"),
+    views.training(jax.random.key(0), images, (), size, "symmetric"),
+  ):
+    np.testing.assert_allclose(view, crop / 127.5 - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [8, 6])
