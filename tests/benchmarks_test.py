@@ -5,7 +5,14 @@ import sys
 
 import pytest
 
-from benchmarks import checkpoint, epoch, input_pipeline, record, startup
+from benchmarks import (
+  checkpoint,
+  epoch,
+  input_pipeline,
+  record,
+  startup,
+  train_step,
+)
 from rethink.prepare import folder
 from tests import photos
 from tests.conftest import ROOT, clean_environment, python
@@ -121,3 +128,19 @@ def test_a_side_without_tensorflow_says_what_to_install(tmp_path):
   assert done.returncode == 1
   install = f"{sys.executable} -m pip install tensorflow"
   assert done.stderr == f"TensorFlow is missing: {install}\n"
+
+
+@pytest.mark.slow
+def test_a_step_of_inception_v3_is_measured(tmp_path, capsys):
+  photos.tree(tmp_path / "images")
+  folder.prepare(
+    "mixed", str(tmp_path / "images"), str(tmp_path), skip_damaged=False
+  )
+  out = tmp_path / "step.json"
+  args = ["--dataset=mixed", f"--data_dir={tmp_path}", f"--out={out}"]
+  args += ["--image_size=75", "--batch_size=4", "--width=0.125", "--steps=1"]
+  train_step.main([*args, "--rounds=1", "--dtype=float32"])
+  samples = json.loads(out.read_text())["samples"]
+  assert [s["side"] for s in samples] == list(train_step.SIDES)
+  assert all(s["images"] == 4 and s["seconds"] > 0 for s in samples)
+  assert "of synthetic" in capsys.readouterr().out

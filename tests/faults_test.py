@@ -102,7 +102,7 @@ def test_a_run_killed_three_times_ends_in_the_same_bits(tmp_path, data_dir):
 
 def test_a_streamed_run_killed_twice_ends_in_the_same_bits(tmp_path, data_dir):
   resumed = _kill_rounds(
-    tmp_path, data_dir, epochs=40, rounds=2, early=0, args=_STREAMED
+    tmp_path, data_dir, epochs=24, rounds=2, early=0, args=_STREAMED
   )
   assert resumed == 1
 

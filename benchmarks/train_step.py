@@ -1,0 +1,183 @@
+"""Images per second of Inception V3's training step, and what feeding it costs.
+
+  python -m benchmarks.train_step --dataset=imagenet_sample \\
+    --torch_python=python
+
+Sides take turns, a few steps each:
+
+  synthetic    our step on one batch that stays on the device
+  streamed     our step on the batches of the stream path, from JPEG
+  cached       likewise, from the cache of frames
+  torch        torchvision's network on one batch that stays on the device,
+               bfloat16 and compiled as --torch_compiled says, channels_last
+
+All train with momentum SGD, auxiliary head and no dropout; --batch_size counts
+over all devices. torchvision's batch norm has scales, ours has none.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import record
+from configs import imagenet
+from rethink import entry, recipes, schedules, settings, train
+from rethink.pipeline import resident, stream, streamed
+
+SIDES = ("synthetic", "streamed", "cached")
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def _config(args) -> Any:
+  config = imagenet.get_config()
+  config.dataset = args.dataset
+  config.image_size = args.image_size
+  config.batch_size = config.eval_batch_size = args.batch_size
+  config.dtype = args.dtype
+  config.model = f"inception_v3(auxiliary_weight=0.4, width={args.width})"
+  config.optimizer = "sgd(momentum=0.9)"
+  config.regularizers = ()
+  config.ema_decay = 0.0
+  config.num_epochs = 10**6
+  return config
+
+
+class Ours:
+  """Our step, and what feeds it.
+
+  Attributes:
+    parameters: of the network.
+  """
+
+  def __init__(self, args, folder: str):
+    """Opens the data; frames are cached in `folder`."""
+    data_dir = entry.data_dir(args.data_dir)
+    everywhere, self._spread = resident.shardings()
+    self._feeds: dict[str, Callable] = {}
+    for side, cache in (("streamed", ""), ("cached", folder)):
+      config = _config(args)
+      config.bookkeeping.cache_dir = cache
+      known = settings.resolve(config)
+      data = streamed.load(known, data_dir)
+      self._feeds[side] = self._feed(data, known)
+    recipe = recipes.build(known, 1000, self._spread)
+    length = schedules.Length(jnp.int32(1), jnp.int32(1))
+    self._inputs = recipes.numbers(known, length, jax.random.key(0))
+    self._step = train.batch_program(recipe)
+    create = train.initializer(recipe, 3, everywhere)
+    self._state = create(self._inputs, jax.random.key(0))
+    self.parameters = sum(x.size for x in jax.tree.leaves(self._state.params))
+    shape = (args.batch_size, args.image_size, args.image_size, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    labels = np.arange(args.batch_size, dtype=np.int32) % 1000
+    batch = resident.Resident(
+      *(jax.device_put(x, self._spread) for x in (images, labels, labels))
+    )
+    self._feeds["synthetic"] = lambda: iter(lambda: (batch, None), None)
+    self._steps = args.steps
+    self._batch_size = args.batch_size
+
+  def _feed(self, data, known) -> Callable:
+    def start():
+      batches = streamed.training(data, known, 0)
+      return stream.to_devices(batches, self._spread)
+
+    return start
+
+  def measure(self, side: str) -> record.Sample:
+    """What `steps` steps take, after one that does not count."""
+    batches = self._feeds[side]()
+    self._train(batches, 1)
+    began = time.perf_counter()
+    self._train(batches, self._steps)
+    seconds = time.perf_counter() - began
+    return {"images": self._steps * self._batch_size, "seconds": seconds}
+
+  def _train(self, batches, steps: int) -> None:
+    for _ in range(steps):
+      batch, _ = next(batches)
+      self._state = self._step(self._state, batch, self._inputs)
+    jax.block_until_ready(self._state)
+
+
+def _start_torch(args) -> subprocess.Popen:
+  given = ("image_size", "batch_size", "dtype", "steps")
+  script = str(_ROOT / "benchmarks" / "torch_inception.py")
+  command = [args.torch_python, script]
+  command += [f"--{name}={getattr(args, name)}" for name in given]
+  return subprocess.Popen(
+    command + (["--compiled"] if args.torch_compiled else []),
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+
+def _ask(process: subprocess.Popen) -> dict[str, Any]:
+  assert process.stdin and process.stdout
+  print("steps", file=process.stdin, flush=True)
+  for line in process.stdout:
+    if line.startswith("{"):
+      return json.loads(line)
+  sys.exit(f"PyTorch's side ended with exit code {process.wait()}, see above")
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Measures what is missing and prints the table."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--dataset", default="imagenet_sample")
+  parser.add_argument("--data_dir", default=None)
+  parser.add_argument("--image_size", type=int, default=299)
+  parser.add_argument("--batch_size", type=int, default=256)
+  parser.add_argument("--width", type=float, default=1.0)
+  parser.add_argument("--dtype", default="bfloat16")
+  parser.add_argument("--steps", type=int, default=20)
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--torch_python", default="", help="has torchvision")
+  parser.add_argument("--torch_compiled", action="store_true")
+  parser.add_argument("--out", default="runs/benchmarks/train_step.json")
+  args = parser.parse_args(argv)
+  names = ("dataset", "image_size", "batch_size", "width", "dtype", "steps")
+  settled = {name: getattr(args, name) for name in names}
+  settled["device"] = jax.devices()[0].device_kind
+  kept = record.Record(args.out, settled)
+  sides = [*SIDES, *(["torch"] if args.torch_python else [])]
+  with tempfile.TemporaryDirectory() as folder:
+    ours = Ours(args, folder)
+    theirs = _start_torch(args) if args.torch_python else None
+    for number in range(args.rounds):
+      for side in sides:
+        if not kept.has(side=side, round=number):
+          sample = _ask(theirs) if side == "torch" else ours.measure(side)
+          kept.add(side=side, round=number, **sample)
+    if theirs:
+      theirs.communicate()
+  print(f"{kept.headline()}\n{settled}, {ours.parameters:,} parameters\n")
+  speeds = {
+    side: [
+      s["images"] / s["seconds"] for s in kept.samples if s["side"] == side
+    ]
+    for side in sides
+  }
+  base = float(np.median(speeds["synthetic"]))
+  record.show(
+    ("side", "n", "images/s", "of synthetic"),
+    [
+      (side, str(len(x)), record.spread(x), f"{np.median(x) / base:.2f}")
+      for side, x in speeds.items()
+    ],
+  )
+
+
+if __name__ == "__main__":
+  main()
