@@ -112,9 +112,12 @@ def compile_steps(
 def _figures(lower, *args) -> dict[str, Any]:
   began = time.monotonic()
   compiled = lower(*args).compile()
-  memory = compiled.memory_analysis()
+  memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
   return {
     "compile_seconds": round(time.monotonic() - began, 1),
+    # Of one device, a step: what it computes, and moves to and from its memory.
+    "operations": int(cost["flops"]),
+    "bytes_accessed": int(cost["bytes accessed"]),
     # Of one device; what is donated is counted once.
     "bytes": {
       "arguments": memory.argument_size_in_bytes,

@@ -55,7 +55,7 @@ def get_config(run: str = "random/299px/seed0"):
   config.num_epochs = 100
   config.optimizer = "sgd(momentum=0.9)"
   config.learning_rate = 0.05
-  config.schedule = "exponential(decay=0.98, every_epochs=1)"
+  config.schedule = "exponential(decay=0.95, every_epochs=1)"
   config.stop_at_train_loss = 0.01
   config.eval_every_epochs = 2
   return ex.select(config, RUNS, run)
