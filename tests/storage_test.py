@@ -399,3 +399,31 @@ def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
     assert end(folder) == end(tmp_path / "whole")
   status = json.loads(bucket.blob("a/run/status.json").download_as_text())
   assert status["state"] == "done"
+
+
+@pytest.mark.slow
+def test_two_processes_wait_together_for_a_lock_that_is_left_behind(
+  bucket, data_dir
+):
+  # For longer than a collective may take on CPUs.
+  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 7, "host": "x"}')
+  done = subprocess.run(
+    [
+      "launch/local.sh",
+      "2",
+      *_ARGS,
+      "--config.num_epochs=1",
+      f"--workdir={_WORKDIR}",
+      f"--data_dir={data_dir}",
+    ],
+    cwd=ROOT,
+    env={**clean_environment(), "PYTHON": sys.executable},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stdout
+  assert done.stdout.count("is taken over from process 7 on x") == 1
+  status = json.loads(bucket.blob("a/run/status.json").download_as_text())
+  assert status["state"] == "done" and status["processes"] == 2
