@@ -2,19 +2,21 @@
 # One run on a Cloud TPU slice, from nothing to its end, through preemptions:
 #
 #   export TPU=my-run ZONE=us-west4-a TYPE=v5litepod-16 VERSION=v2-alpha-tpuv5-lite
-#   launch/tpu_vm.sh run --config=FILE --workdir=DIR --data_dir=DIR
-#   launch/tpu_vm.sh logs     # in another terminal
+#   launch/tpu_vm.sh run --config=FILE --workdir=gs://BUCKET/FOLDER --data_dir=DIR
+#   launch/tpu_vm.sh logs     # in another terminal; `logs 3` of worker 3
 #   launch/tpu_vm.sh delete   # stops paying; `run` does it at the end
 #
 # The steps of `run` one by one: create, install, start, wait. It may itself be
-# stopped and started again: what is there is used. $SETUP is a command for every
-# worker after installing (mount a bucket, copy the data); $CREATE_FLAGS go to
+# stopped and started again: what is there is used. A slice loses its disks when it
+# is preempted, hence the bucket. $SETUP is a command for every worker after
+# installing (copy or mount the data); $CREATE_FLAGS go to
 # `gcloud ... queued-resources create`, "--spot" by default.
 # docs/running-on-tpu.md walks through it.
 set -euo pipefail
 
 : "${TPU:?a name for the slice}" "${ZONE:?its zone}"
 poll=${POLL_SECONDS:-60}
+max_tries=${MAX_TRIES:-5}
 folder=rethink-run # on every worker, in the home directory
 
 queued() { gcloud compute tpus queued-resources "$1" "$TPU" --zone="$ZONE" "${@:2}"; }
@@ -23,21 +25,39 @@ on() { # on WORKER COMMAND
   gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker="$1" --command="$2"
 }
 
-state() { queued describe --format='value(state.state)' 2>/dev/null || true; }
+state() { # of the slice: NONE if there is none, UNKNOWN if gcloud cannot say now
+  local said errors
+  errors=$(mktemp)
+  if said=$(queued describe --format='value(state.state)' 2>"$errors"); then
+    echo "${said:-UNKNOWN}"
+  elif grep -q NOT_FOUND "$errors"; then
+    echo NONE
+  else
+    cat "$errors" >&2
+    echo UNKNOWN
+  fi
+  rm -f "$errors"
+}
 
 create() { # returns when the slice is there
-  local now
+  local now failed=0
   while true; do
     now=$(state)
-    echo "$TPU: ${now:-no such slice}"
+    echo "$TPU: $now"
     case $now in
       ACTIVE) return ;;
-      "")
+      NONE)
         # shellcheck disable=SC2086 # several flags
         queued create --node-id="$TPU" --accelerator-type="${TYPE:?}" \
-          --runtime-version="${VERSION:?}" ${CREATE_FLAGS---spot}
+          --runtime-version="${VERSION:?}" ${CREATE_FLAGS---spot} ||
+          ((++failed < max_tries)) || return 1
         ;;
-      FAILED | SUSPENDED) delete ;;
+      SUSPENDED) delete || true ;;
+      FAILED)
+        queued describe --format='value(state.failedData.error.message)' || true
+        delete || true
+        ((++failed < max_tries)) || return 1
+        ;;
     esac
     sleep "$poll"
   done
@@ -67,7 +87,10 @@ start() { # start ARGUMENTS: on all workers, not tied to this connection
 wait_for_end() { # its exit code; 75 if the slice was taken away
   local code
   while true; do
-    [[ $(state) == ACTIVE ]] || return 75
+    case $(state) in
+      ACTIVE | UNKNOWN) ;;
+      *) return 75 ;;
+    esac
     code=$(on 0 "cat $folder/exit_code 2>/dev/null || true") || code=
     [[ -z $code ]] || return "$code"
     sleep "$poll"
@@ -75,30 +98,31 @@ wait_for_end() { # its exit code; 75 if the slice was taken away
 }
 
 run() {
-  local code tries=0
+  local code began tries=0
   while true; do
     create
-    code=0
+    code=0 began=
     # It may run already: this script was stopped and started again.
-    if on 0 "test -f $folder/pid" || { install && start "$@"; }; then
-      wait_for_end || code=$?
-    else
-      code=1
-    fi
+    case $(on 0 "test -f $folder/pid && echo there || echo new" || true) in
+      *there*) began=yes ;;
+      *new*) ! { install && start "$@"; } || began=yes ;;
+    esac
+    if [[ $began ]]; then wait_for_end || code=$?; else code=1; fi
     echo "$TPU: exit code $code"
     case $code in
       0 | 2 | 3 | 4) break ;; # done, or not to be mended by another try
       75) tries=0 ;;
-      *) ((++tries < ${MAX_TRIES:-5})) || break ;;
+      *) ((++tries < max_tries)) || break ;;
     esac
-    start "$@" || true # on the same slice, if that is still there
+    # On the same slice, if that is still there.
+    if [[ $began && $(state) == ACTIVE ]]; then start "$@" || true; fi
   done
   logs || true
-  delete
+  delete || echo "$TPU may still be there, and cost money" >&2
   return "$code"
 }
 
-logs() { on 0 "tail -n 100 $folder/run.log"; }
+logs() { on "${1:-0}" "tail -n 100 $folder/run.log"; }
 
 delete() { queued delete --force --quiet; }
 

@@ -58,7 +58,24 @@ def settle(deterministic: bool, method: str) -> signals.StopFlag:
 def data_dir(flag: str | None) -> str:
   """The flag, or where TFDS users expect data."""
   fallback = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-  return os.path.abspath(os.path.expanduser(flag or fallback))
+  folder = local_folder(
+    "data_dir", flag or fallback, "copy the data, or mount their bucket"
+  )
+  return os.path.abspath(os.path.expanduser(folder))
+
+
+def local_folder(flag: str, value: str, advice: str) -> str:
+  """The value of a flag that names a folder of this machine.
+
+  Raises:
+    ConfigError: with the advice, if it looks like an address, gs://bucket say,
+      which would become a folder of that name.
+  """
+  if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", value):
+    raise errors.ConfigError(
+      f"--{flag}={value} is no folder of this machine; {advice}"
+    )
+  return value
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -174,13 +175,28 @@ def require_equal(values: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def desk(workdir: str) -> Iterator[str]:
   """Where to work: process 0 in the run directory, others in a folder apart."""
-  if is_first():
-    with storage.local(workdir) as folder:
+  place = storage.local(workdir)
+  try:
+    alone = jax.process_count() == 1
+  except RuntimeError:  # no device: the method that wants one explains it
+    alone = True
+  if alone:
+    with place as folder:
       yield folder
     return
-  prefix = f"rethink-process{jax.process_index()}-"
-  with tempfile.TemporaryDirectory(prefix=prefix) as folder:
-    yield folder
+  if not is_first():
+    prefix = f"rethink-process{jax.process_index()}-"
+    place = tempfile.TemporaryDirectory(prefix=prefix)
+  with (
+    contextlib.ExitStack() as stack,
+    futures.ThreadPoolExecutor(1) as pool,
+  ):
+    opened = pool.submit(stack.enter_context, place)
+    # A bucket may take minutes, and on CPUs nobody may keep the others waiting
+    # for more than half a minute.
+    while not gather(opened.done())[0]:
+      time.sleep(0.2)
+    yield opened.result()
 
 
 def copy(folder: str, names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import os
 
 from absl import app, flags
 
-from rethink import entry
+from rethink import entry, storage
 
 _CONFIG = entry.define_config()
 _WORKDIR = flags.DEFINE_string(
@@ -63,6 +63,9 @@ def main(argv: list[str]) -> int:
   def run() -> None:
     name = entry.run_name()
     workdir = _WORKDIR.value or os.path.join("runs", name)
+    if not workdir.startswith(storage.SCHEME):
+      other = "a bucket is gs://BUCKET/FOLDER, others (s3) are not supported"
+      entry.local_folder("workdir", workdir, other)
     if _PLATFORM.value:
       _CONFIG.value.bookkeeping.platform = _PLATFORM.value
     stop = entry.settle(_DETERMINISTIC.value, _CONFIG.value.method)

@@ -49,6 +49,11 @@ def main(argv: list[str]) -> int:
 
 
 def _sweep() -> None:
+  entry.local_folder(
+    "runs",
+    _RUNS.value,
+    "only rethink.main works in a bucket, one run at a time",
+  )
   if _INDEX.value >= _COUNT.value:
     raise errors.ConfigError(
       f"--index={_INDEX.value} must be below --count={_COUNT.value}"

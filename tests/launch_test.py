@@ -30,10 +30,24 @@ say() {
   [[ $(wc -l < "$RECORD/$1") == 1 ]] || sed -i 1d "$RECORD/$1"
 }
 case "$(basename "$0") $*" in
-  *" describe "*) say states ;;
-  *"test -f"*) exit 1 ;;
+  *failedData*) echo "no quota" ;;
+  *" describe "*)
+    state=$(say states)
+    case $state in
+      NONE) echo "ERROR: NOT_FOUND: 'my-run' was not found" >&2; exit 1 ;;
+      UNKNOWN) echo "ERROR: no network" >&2; exit 1 ;;
+    esac
+    echo "$state"
+    ;;
+  *" create "*) [[ -z ${REFUSE:-} ]] || exit 1 ;;
+  *"test -f"*) say found ;;
   *"cat rethink-run/exit_code"*) say codes ;;
   srun*) exit "$(say codes)" ;;
+  "kubectl apply "*) cat > "$RECORD/manifest" ;;
+  sbatch*) # as Slurm: its own options, the script, the script's arguments
+    while [[ $1 == --* ]]; do shift; done
+    exec bash "$@"
+    ;;
 esac
 """
 
@@ -42,20 +56,22 @@ esac
 def call(tmp_path):
   """Calls a script with stand-ins: call(script, *args, states=, codes=, **env).
 
-  Returns the process and the calls of stand-ins, "name|argument|..." each.
+  Without a script the arguments are those of bash. Returns the process and the
+  calls of stand-ins, "name|argument|..." each.
   """
-  for name in ("gcloud", "srun", "scontrol"):
+  for name in ("gcloud", "srun", "scontrol", "sbatch", "kubectl", "docker"):
     stand_in = tmp_path / "bin" / name
     stand_in.parent.mkdir(exist_ok=True)
     stand_in.write_text(_STAND_IN)
     stand_in.chmod(0o755)
 
-  def run(script, *args, states=(), codes=(), **env):
+  def run(script, *args, states=(), codes=(), found=("new",), **env):
     (tmp_path / "calls").write_text("")
     (tmp_path / "states").write_text("".join(f"{x}\n" for x in states))
     (tmp_path / "codes").write_text("".join(f"{x}\n" for x in codes))
+    (tmp_path / "found").write_text("".join(f"{x}\n" for x in found))
     done = subprocess.run(
-      ["bash", _LAUNCH / script, *args],
+      ["bash", *([_LAUNCH / script] if script else []), *args],
       cwd=ROOT,
       env={
         **clean_environment(),
@@ -98,8 +114,9 @@ def _count(calls, word: str) -> int:
 
 def test_a_tpu_slice_is_made_again_after_preemption_until_the_run_is_done(call):
   # None, in the queue, there; there and at work, gone; made again; done.
-  states = ["", "WAITING_FOR_RESOURCES", "ACTIVE", "ACTIVE", "SUSPENDED"]
-  states += ["SUSPENDED", "", "PROVISIONING", "ACTIVE", "ACTIVE"]
+  states = ["NONE", "CREATING", "ACCEPTED", "WAITING_FOR_RESOURCES", "ACTIVE"]
+  states += ["ACTIVE", "SUSPENDING", "SUSPENDING", "SUSPENDED", "DELETING"]
+  states += ["NONE", "PROVISIONING", "ACTIVE"]
   done, calls = call(
     "tpu_vm.sh", "run", *_ARGS, states=states, codes=["", "0"], **_TPU
   )
@@ -111,12 +128,55 @@ def test_a_tpu_slice_is_made_again_after_preemption_until_the_run_is_done(call):
   assert _count(calls, "tpu-vm|scp") == 2  # installed on both slices
   assert _count(calls, "--worker=all|--command=set -e") == 2
   starts = [c for c in calls if "rethink.main" in c]
-  assert len(starts) == 3  # the second found no slice
+  assert len(starts) == 2
   assert len(set(starts)) == 1 and "--worker=all" in starts[0]
   assert "--platform=tpu" in starts[0]
   assert _count(calls, "queued-resources|delete") == 2
   assert "queued-resources|delete|my-run" in calls[-1]
   assert "--force|--quiet" in calls[-1]
+
+
+def test_a_slice_that_gcloud_cannot_see_for_a_moment_is_left_alone(call):
+  states = ["UNKNOWN", "ACTIVE", "UNKNOWN", "UNKNOWN", "ACTIVE"]
+  done, calls = call(
+    "tpu_vm.sh", "run", *_ARGS, states=states, codes=["", "", "0"], **_TPU
+  )
+  assert done.returncode == 0 and "no network" in done.stderr
+  assert _count(calls, "queued-resources|create") == 0
+  assert _count(calls, "rethink.main") == 1
+  assert _count(calls, "queued-resources|delete") == 1
+
+
+def test_a_run_that_is_at_work_is_waited_for_not_started_again(call):
+  # The first connection fails.
+  done, calls = call(
+    "tpu_vm.sh",
+    "run",
+    *_ARGS,
+    states=["ACTIVE"],
+    codes=["", "0"],
+    found=["", "there"],
+    **_TPU,
+  )
+  assert done.returncode == 0, done.stderr
+  assert _count(calls, "rethink.main") == 0
+  assert _count(calls, "tpu-vm|scp") == 0
+
+
+def test_a_request_that_fails_is_made_again_but_not_for_ever(call):
+  states = ["NONE", "PROVISIONING", "FAILED"] * 3
+  done, calls = call(
+    "tpu_vm.sh", "run", *_ARGS, states=states, MAX_TRIES="3", **_TPU
+  )
+  assert done.returncode == 1
+  assert _count(calls, "queued-resources|create") == 3
+  assert done.stdout.count("no quota") == 3
+  assert "queued-resources|delete" in calls[-1]
+  done, calls = call(
+    "tpu_vm.sh", "run", *_ARGS, states=["NONE"], REFUSE="yes", **_TPU
+  )
+  assert done.returncode == 1
+  assert _count(calls, "queued-resources|create") == 5
 
 
 @pytest.mark.parametrize("code", [2, 3, 4])
@@ -131,9 +191,17 @@ def test_a_run_that_cannot_go_on_ends_and_its_slice_is_deleted(call, code):
 
 def test_a_crash_is_tried_again_on_the_same_slice_but_not_for_ever(call):
   done, calls = call(
-    "tpu_vm.sh", "run", *_ARGS, states=["ACTIVE"], codes=[134], **_TPU
+    "tpu_vm.sh",
+    "run",
+    *_ARGS,
+    states=["ACTIVE"],
+    codes=[134],
+    found=["new", "there"],
+    MAX_TRIES="3",
+    **_TPU,
   )
   assert done.returncode == 134
+  assert _count(calls, "rethink.main") == 3
   assert _count(calls, "queued-resources|create") == 0
   assert _count(calls, "queued-resources|delete") == 1
 
@@ -182,8 +250,8 @@ _JOB = {"SLURM_JOB_ID": "7", "PYTHON": "python"}
 def test_slurm_requeues_what_another_try_may_mend(call, code, env, requeued):
   done, calls = call("slurm.sbatch", *_ARGS, codes=[code], **_JOB, **env)
   assert done.returncode == code
-  wanted = "srun|--kill-on-bad-exit=1|python|-m|rethink.main|" + "|".join(_ARGS)
-  assert calls[0] == wanted
+  wanted = ("srun", "--kill-on-bad-exit=0", "--wait=150", "python", "-m")
+  assert calls[0] == "|".join([*wanted, "rethink.main", *_ARGS])
   assert calls[1:] == (["scontrol|requeue|7"] if requeued else [])
 
 
@@ -199,6 +267,45 @@ def test_an_array_of_slurm_shares_a_sweep(call):
   )
   assert calls[0].endswith("|--config=configs/demo.py|--index=2|--count=8")
   assert "|rethink.sweep|" in calls[0]
+
+
+def _head(name: str) -> list[str]:
+  """The commands in the comment at a file's head, paragraph by paragraph."""
+  found = []
+  for block in (_LAUNCH / name).read_text().split("\n#\n"):
+    lines = re.findall(r"^#   (.+)$", block, re.M)
+    if lines and len(lines) == len(re.findall(r"^#", block, re.M)):
+      found.append("\n".join(lines))
+  return found
+
+
+def test_the_commands_at_the_head_of_slurm_sbatch_work(call):
+  one, array = _head("slurm.sbatch")
+  done, calls = call("", "-c", one, codes=[0], **_JOB)
+  assert done.returncode == 0, done.stderr
+  assert [x.partition("|")[0] for x in calls] == ["sbatch", "srun"]
+  assert "--config=configs/table1_cifar10.py:inception" in calls[1]
+  env = {"ID": "1", "MIN": "0", "COUNT": "8"}
+  env = {f"SLURM_ARRAY_TASK_{name}": value for name, value in env.items()}
+  done, calls = call("", "-c", array, codes=[0], **_JOB, **env)
+  assert calls[1].endswith("--runs=DIR|--index=1|--count=8")
+
+
+def test_the_commands_at_the_head_of_the_jobset_work(call, tmp_path):
+  if not shutil.which("envsubst"):
+    pytest.skip("no envsubst (gettext)")
+  (commands,) = _head("gke_jobset.yaml")
+  done, calls = call("", "-e", "-c", commands)
+  assert done.returncode == 0, done.stderr
+  assert [x.partition("|")[0] for x in calls] == [
+    *("docker", "docker"),
+    *("kubectl", "kubectl", "kubectl"),
+  ]
+  text = (tmp_path / "manifest").read_text()
+  assert "$" not in text.partition("apiVersion")[2]
+  jobset = yaml.safe_load(text)
+  assert jobset["metadata"]["name"] == "my-run"
+  assert "gs://my-bucket/runs/my-run" in text
 
 
 def test_slurm_warns_before_the_time_is_up():
@@ -236,18 +343,51 @@ def test_the_jobset_restarts_what_another_try_may_mend():
   (rule,) = job["podFailurePolicy"]["rules"]
   assert rule["action"] == "FailJob"
   assert rule["onExitCodes"]["containerName"] == container["name"]
-  assert rule["onExitCodes"]["values"] == [3, 4]
+  assert rule["onExitCodes"]["values"] == [2, 3, 4]
   (policy,) = jobset["spec"]["failurePolicy"]["rules"]
   assert policy["action"] == "FailJobSet"
+  assert re.fullmatch(r"[A-Za-z]\w*", policy["name"])
   assert "--platform=tpu" in container["args"]
+  (workdir,) = (x for x in container["args"] if x.startswith("--workdir="))
+  assert workdir.startswith("--workdir=gs://")  # a pod's disk goes with it
+  (volume,), (mount,) = pod["volumes"], container["volumeMounts"]
+  assert volume["name"] == mount["name"] and volume["csi"]["readOnly"]
+  assert f"--data_dir={mount['mountPath']}/data" in container["args"]
 
 
 def test_skypilot_recovers_saved_runs():
   task = yaml.safe_load((_LAUNCH / "skypilot.yaml").read_text())
   assert task["resources"]["use_spot"] is True
   assert task["resources"]["job_recovery"]["recover_on_exit_codes"] == [75]
-  used = set(re.findall(r"\$\{?([A-Z]+)\b", task["run"] + task["setup"]))
-  assert used <= set(task["envs"]), used
+  used = set(re.findall(r"\$\{?([A-Z]+)\b", str(task)))
+  assert used == set(task["envs"])
+  assert task["envs"]["WORKDIR"].startswith("gs://")
+  assert "gcs" in task["envs"]["EXTRA"].split(",")
+  assert "--data_dir=/data " in task["run"] and "/data" in task["file_mounts"]
+
+
+def test_skypilot_starts_one_process_on_each_machine(tmp_path):
+  task = yaml.safe_load((_LAUNCH / "skypilot.yaml").read_text())
+  python = tmp_path / ".venv/bin/python"
+  python.parent.mkdir(parents=True)
+  python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+  python.chmod(0o755)
+  done = subprocess.run(
+    ["bash", "-c", task["run"]],
+    cwd=tmp_path,
+    env={
+      **task["envs"],
+      "PATH": os.environ["PATH"],
+      "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2",
+      "SKYPILOT_NUM_NODES": "2",
+      "SKYPILOT_NODE_RANK": "1",
+    },
+    capture_output=True,
+    text=True,
+  )
+  assert "--workdir=gs://my-bucket/runs/my-run|" in done.stdout, done.stderr
+  network = "--coordinator=10.0.0.1:8476|--num_processes=2|--process_id=1|"
+  assert done.stdout.endswith(network)
 
 
 def test_the_flags_that_scripts_give_exist():

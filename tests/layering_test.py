@@ -12,7 +12,7 @@ from tests.conftest import ROOT, python
 LAYERS = (
   "errors bits example signals provenance allocator convolutions pooling",
   "norms plots",
-  "specs files retries",
+  "specs files retries leases",
   "storage",
   "hosts",
   "experiments metrics optimizers schedules expressivity complexity kernels",

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from rethink import runs
-from tests.conftest import python
+from tests.conftest import ROOT, python
 
 _QUICK = (
   "--config.num_epochs=2",
@@ -34,6 +34,9 @@ def _main(*args: str):
     (("--config=configs/demo.py", "--config.seed=x"), "invalid literal"),
     (("--config=configs/demo.py", "--sed=1"), "Unknown command line flag"),
     (("--config=configs/demo.py", "extra"), "unexpected argument 'extra'"),
+    (("--config=configs/base.py", "--workdir=s3://b/run"), "not supported"),
+    (("--config=configs/base.py", "--workdir=gcs:b/run"), "gs://BUCKET/FOLDER"),
+    (("--config=configs/base.py", "--data_dir=gs://b"), "copy the data"),
   ],
 )
 def test_bad_usage_is_one_sentence_and_exit_code_2(args, said):
@@ -42,6 +45,22 @@ def test_bad_usage_is_one_sentence_and_exit_code_2(args, said):
   assert said in done.stderr
   assert done.stderr.startswith("rethink: ")
   assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+  ("args", "said"),
+  [
+    (("sweep", "--config=configs/demo.py"), "only rethink.main works in a"),
+    (("report",), "`gcloud storage cp -r`"),
+  ],
+)
+def test_runs_in_a_bucket_are_refused_where_they_cannot_be(args, said):
+  module, *rest = args
+  done = python("-m", f"rethink.{module}", *rest, "--runs=gs://b/runs")
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith("rethink: --runs=gs://b/runs is no folder")
+  assert said in done.stderr
+  assert not (ROOT / "gs:").exists()
 
 
 def test_a_bad_component_ends_with_exit_code_2(tmp_path, data_dir):

@@ -4,6 +4,7 @@ import http
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from rethink import errors, locks, methods, runs, storage
+from rethink import errors, leases, locks, methods, runs, storage
 from tests.conftest import ROOT, clean_environment
 from tests.faults_test import _ARGS
 from tests.loop_test import StopAfter, end
@@ -114,17 +115,21 @@ def test_files_are_carried_in_a_safe_order_and_only_whole_states(
     (tmp_path / name).write_text(name)
   order = []
   blob = type(bucket.blob("x"))
-  upload, delete = blob.upload_from_filename, blob.delete
+  delete = blob.delete
 
-  def record(self, path):
-    order.append(self.name.removeprefix("a/run/"))
-    upload(self, path)
+  def recorded(upload):
+    def record(self, what):
+      order.append(self.name.removeprefix("a/run/"))
+      upload(self, what)
+
+    return record
 
   def forget(self):
     order.append("-" + self.name.removeprefix("a/run/"))
     delete(self)
 
-  monkeypatch.setattr(blob, "upload_from_filename", record)
+  for name in ("upload_from_filename", "upload_from_string"):
+    monkeypatch.setattr(blob, name, recorded(getattr(blob, name)))
   monkeypatch.setattr(blob, "delete", forget)
   mirror.push()
   state = ["checkpoints/7/d", "checkpoints/7/manifest.json"]
@@ -142,7 +147,8 @@ def test_files_are_carried_in_a_safe_order_and_only_whole_states(
   ]
 
 
-def test_f29_a_second_machine_is_refused_by_name(bucket):
+def test_f29_a_second_machine_is_refused_by_name(bucket, monkeypatch):
+  monkeypatch.setattr(leases, "WAIT_SECONDS", 0.0)
   with storage.local(_WORKDIR):
     with pytest.raises(
       errors.ConfigError, match=rf"in use by process {os.getpid()} on "
@@ -156,11 +162,14 @@ def test_f29_a_second_machine_is_refused_by_name(bucket):
 def test_f29_a_silent_machine_loses_its_run_and_changes_nothing_more(
   bucket, monkeypatch
 ):
-  monkeypatch.setattr(storage, "_HEARTBEAT_SECONDS", 0.2)
-  with storage.local(_WORKDIR) as first:
+  monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.2)
+  with (
+    pytest.raises(errors.RethinkError, match="was taken over by another"),
+    storage.local(_WORKDIR) as first,
+  ):
     with locks.hold(first) as lock:
       lock.check()
-      monkeypatch.setattr(storage, "_STALE_SECONDS", -1.0)
+      monkeypatch.setattr(leases, "STALE_SECONDS", -1.0)
       with storage.local(_WORKDIR) as second:
         limit = time.monotonic() + 60
         with pytest.raises(locks.LostError, match="was taken over by process"):
@@ -173,13 +182,12 @@ def test_f29_a_silent_machine_loses_its_run_and_changes_nothing_more(
 
 
 def test_f29_of_many_that_take_over_one_wins(bucket, tmp_path, monkeypatch):
-  monkeypatch.setattr(storage, "_STALE_SECONDS", -1.0)
   bucket.blob("a/run/lock.json").upload_from_string('{"pid": 1, "host": "x"}')
   barrier, won = threading.Barrier(8), []
   held = bucket.get_blob("a/run/lock.json").generation
 
   def take():
-    lease = storage._Lease(bucket, "a/run/lock.json", tmp_path / "lock.json")
+    lease = leases.Lease(bucket, "a/run", tmp_path)
     barrier.wait()
     if lease._write(held):
       won.append(lease._text)
@@ -210,6 +218,142 @@ def test_last_changes_that_do_not_arrive_are_an_error(bucket, monkeypatch):
       pathlib.Path(folder, "metrics.jsonl").write_text("{}")
 
 
+def test_f29_a_new_process_waits_for_a_lock_that_is_left_behind(
+  bucket, monkeypatch, capsys
+):
+  monkeypatch.setattr(leases, "STALE_SECONDS", 0.6)
+  monkeypatch.setattr(leases, "_POLL_SECONDS", 0.1)
+  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 7, "host": "x"}')
+  with storage.local(_WORKDIR):
+    pass
+  said = capsys.readouterr().err
+  assert said.count("is in use by process 7 on x, last seen") == 1
+  assert "gs://runs/a/run is taken over from process 7 on x" in said
+  assert not _names(bucket)
+
+
+def test_f29_a_new_process_waits_for_one_that_is_leaving(bucket, monkeypatch):
+  monkeypatch.setattr(leases, "_POLL_SECONDS", 0.1)
+  held = bucket.blob("a/run/lock.json")
+  held.upload_from_string("not JSON")
+  leaving = threading.Timer(0.5, held.delete)
+  leaving.start()
+  with storage.local(_WORKDIR):
+    assert not leaving.is_alive()
+
+
+def test_f29_a_lock_that_has_vanished_ends_the_run(bucket, tmp_path):
+  with leases.Lease(bucket, "a/run", tmp_path) as lease:
+    with locks.hold(tmp_path) as lock:
+      assert lease.held()
+      bucket.blob("a/run/lock.json").delete()
+      assert not lease.held() and lease.lost
+      with pytest.raises(locks.LostError):
+        lock.check()
+
+
+def test_what_has_vanished_from_the_bucket_or_the_disk_stops_no_push(
+  bucket, tmp_path, monkeypatch
+):
+  monkeypatch.setattr("rethink.retries.WAITS", ())
+  mirror = storage._Mirror(bucket, "a/run", tmp_path)
+  for name in ("a", "b", "c"):
+    (tmp_path / name).write_text("1")
+  mirror.push()
+  bucket.blob("a/run/a").delete()
+  (tmp_path / "a").unlink()
+  (tmp_path / "c").write_text("22")
+  whole = mirror._whole
+
+  def and_gone():
+    found = whole()
+    (tmp_path / "b").unlink(missing_ok=True)
+    return {**found, "b": (2, 2)}
+
+  with monkeypatch.context() as patch:
+    patch.setattr(mirror, "_whole", and_gone)
+    mirror.push()
+  assert bucket.blob("a/run/c").download_as_text() == "22"
+  mirror.push()
+  assert _names(bucket) == {"c"}
+
+
+def test_the_status_in_the_bucket_tells_of_nothing_that_is_not_there(
+  bucket, tmp_path, monkeypatch
+):
+  mirror = storage._Mirror(bucket, "a/run", tmp_path)
+  (tmp_path / "status.json").write_text("running")
+  whole = mirror._whole
+
+  def and_on():  # the run ends just after the files were looked for
+    found = whole()
+    (tmp_path / "status.json").write_text("done, see the last row")
+    return found
+
+  monkeypatch.setattr(mirror, "_whole", and_on)
+  mirror.push()
+  assert bucket.blob("a/run/status.json").download_as_text() == "running"
+  monkeypatch.undo()
+  mirror.push()
+  assert "done" in bucket.blob("a/run/status.json").download_as_text()
+
+
+@pytest.mark.parametrize(
+  ("answer", "code"), [("Forbidden", 2), ("ServiceUnavailable", 1)]
+)
+def test_a_bucket_that_refuses_is_one_sentence(
+  bucket, monkeypatch, answer, code
+):
+  exceptions = pytest.importorskip("google.api_core.exceptions")
+
+  def refuse(*args, **kwargs):
+    raise getattr(exceptions, answer)("no storage.objects.create\nat all")
+
+  monkeypatch.setattr(type(bucket.blob("x")), "upload_from_string", refuse)
+  with pytest.raises(
+    errors.RethinkError, match=r"run cannot be used: .*objects\.create$"
+  ) as caught:
+    with storage.local(_WORKDIR):
+      pass
+  assert caught.value.exit_code == code
+
+
+def test_a_signal_saves_carries_all_to_the_bucket_and_exits_75(
+  bucket, tmp_path, data_dir
+):
+  process = subprocess.Popen(
+    [
+      sys.executable,
+      "-c",
+      "import runpy, rethink.storage as s; s._PUSH_SECONDS = 0.1;"
+      "runpy.run_module('rethink.main', run_name='__main__')",
+      *_ARGS,
+      "--config.num_epochs=400",
+      f"--workdir={_WORKDIR}",
+      f"--data_dir={data_dir}",
+    ],
+    cwd=ROOT,
+    env={**clean_environment(), "TMPDIR": str(tmp_path)},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+  limit = time.monotonic() + 120
+  while not any(n.endswith("manifest.json") for n in _names(bucket)):
+    assert process.poll() is None and time.monotonic() < limit
+    time.sleep(0.05)
+  assert "lock.json" in _names(bucket)
+  process.send_signal(signal.SIGTERM)
+  said, _ = process.communicate(timeout=120)
+  assert process.returncode == 75, said
+  status = json.loads(bucket.blob("a/run/status.json").download_as_text())
+  assert status["state"] == "preempted"
+  (saved,) = re.findall(r"saved step (\d+) of", said)
+  assert f"checkpoints/{saved}/manifest.json" in _names(bucket)
+  assert "lock.json" not in _names(bucket)
+  assert not list(tmp_path.iterdir())  # no copy stays behind
+
+
 @pytest.mark.slow
 def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
   bucket, address, tmp_path, data_dir
@@ -217,7 +361,7 @@ def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
   def start(workdir):
     code = (
       "import runpy, rethink.storage as s;"
-      "s._PUSH_SECONDS, s._STALE_SECONDS = 0.1, 1;"
+      "s._PUSH_SECONDS, s.leases.STALE_SECONDS = 0.1, 1;"
       "runpy.run_module('rethink.main', run_name='__main__')"
     )
     return subprocess.Popen(
@@ -244,8 +388,7 @@ def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
     time.sleep(0.1)
   process.send_signal(signal.SIGKILL)
   process.communicate()
-  time.sleep(2)
-  process = start(_WORKDIR)
+  process = start(_WORKDIR)  # at once: it waits for the lock
   said, _ = process.communicate(timeout=300)
   assert process.returncode == 0, said
   assert "resuming at step" in said and "| base/default" in said
@@ -256,3 +399,31 @@ def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
     assert end(folder) == end(tmp_path / "whole")
   status = json.loads(bucket.blob("a/run/status.json").download_as_text())
   assert status["state"] == "done"
+
+
+@pytest.mark.slow
+def test_two_processes_wait_together_for_a_lock_that_is_left_behind(
+  bucket, data_dir
+):
+  # For longer than a collective may take on CPUs.
+  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 7, "host": "x"}')
+  done = subprocess.run(
+    [
+      "launch/local.sh",
+      "2",
+      *_ARGS,
+      "--config.num_epochs=1",
+      f"--workdir={_WORKDIR}",
+      f"--data_dir={data_dir}",
+    ],
+    cwd=ROOT,
+    env={**clean_environment(), "PYTHON": sys.executable},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stdout
+  assert done.stdout.count("is taken over from process 7 on x") == 1
+  status = json.loads(bucket.blob("a/run/status.json").download_as_text())
+  assert status["state"] == "done" and status["processes"] == 2

@@ -51,6 +51,13 @@ def main(argv: list[str]) -> int:
 
 
 def _report() -> None:
+  copy = "bring the runs here with `gcloud storage cp -r`"
+  for name, folder in (
+    ("runs", _RUNS.value),
+    ("out", _OUT.value),
+    ("keep", _KEEP.value or ""),
+  ):
+    entry.local_folder(name, folder, copy)
   root, out = pathlib.Path(_RUNS.value), pathlib.Path(_OUT.value)
   if not root.is_dir():
     raise errors.ConfigError(f"--runs={root}: there is no such folder")
