@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import record
 from rethink import entry, example, records
-from rethink.pipeline import cache, frames, order, stream
+from rethink.pipeline import cache, decoding, frames, order, stream
 
 SECONDS = 5
 SIDES = ("decode", "random_crop", "central", "cache")
@@ -47,11 +47,11 @@ def _measured(batches: Iterator[int]) -> record.Sample:
 
 
 def _sides(
-  split: stream.Split, size: int, batch_size: int, threads: int, folder: str
+  split: decoding.Split, size: int, batch_size: int, threads: int, folder: str
 ) -> dict[str, Callable[[], Iterator[int]]]:
   """By side, what starts an endless iterator of batch sizes."""
-  central = stream.Decoded(split, frames.Central(size), 0)
-  crops = stream.Decoded(split, frames.RandomCrop(size), 0)
+  central = decoding.Decoded(split, frames.Central(size), 0, threads)
+  crops = decoding.Decoded(split, frames.RandomCrop(size), 0, threads)
   cached = cache.open_cache(central, folder)
   info = split.info._replace(shape=(size, size, 3))
   ids = split.entries.id
@@ -61,7 +61,7 @@ def _sides(
     batches = stream.Batches(
       plan, split.entries, images, (), example.Context(0, info, size)
     )
-    for batch in stream.iterate(batches, threads=threads):
+    for batch in stream.iterate(batches):
       yield len(batch.mask)
 
   def decoded() -> Iterator[int]:
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
   }
   kept = record.Record(args.out, settings)
   data_dir = entry.data_dir(args.data_dir)
-  split = stream.open_split(args.dataset, data_dir, args.split)
+  split = decoding.open_split(args.dataset, data_dir, args.split)
   split = split.take(np.arange(min(args.images, len(split.entries.id))))
   with tempfile.TemporaryDirectory() as folder:
     sides = _sides(
@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> None:
   _show(kept)
 
 
-def _start_tf(args, split: stream.Split, folder: str) -> subprocess.Popen:
+def _start_tf(args, split: decoding.Split, folder: str) -> subprocess.Popen:
   positions = split.entries.position.tolist()
   found, _ = records.rows(split.source, positions, False)
   for i, (_, row) in enumerate(found):

@@ -57,14 +57,18 @@ def main():
     loss.item()  # waits for the device
 
   train(3)
+  facts = {
+    "parameters": sum(p.numel() for p in model.parameters()),
+    "version": f"torch {torch.__version__}",
+  }
+  print(json.dumps(facts), flush=True)
   for _ in sys.stdin:
     began = time.perf_counter()
     train(args.steps)
     sample = {
       "images": args.steps * args.batch_size,
       "seconds": time.perf_counter() - began,
-      "parameters": sum(p.numel() for p in model.parameters()),
-      "version": f"torch {torch.__version__}",
+      **facts,
     }
     print(json.dumps(sample), flush=True)
 

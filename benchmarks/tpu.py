@@ -30,6 +30,7 @@ from jax.experimental import topologies
 from rethink import (
   evaluate,
   experiments,
+  metrics,
   recipes,
   schedules,
   settings,
@@ -98,13 +99,14 @@ def compile_steps(
     recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
   )
   n = config.eval_batch_size
+  total = place(metrics.zeros(), everywhere)
   mask = place(jax.ShapeDtypeStruct((n,), jnp.bool), spread)
   return {
     "training": _figures(
       step.lower, state, batch(config.batch_size, spread), inputs
     ),
     "evaluation": _figures(
-      clean.lower, *state.evaluated, batch(n, spread), mask
+      clean.lower, *state.evaluated, batch(n, spread), mask, total, False
     ),
   }
 

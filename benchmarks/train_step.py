@@ -3,7 +3,8 @@
   python -m benchmarks.train_step --dataset=imagenet_sample \\
     --torch_python=python
 
-Sides take turns, a few steps each:
+Sides take turns, --steps each, after --warm_steps that do not count: as many as
+use up what was read ahead, so that what feeds the step is measured, too.
 
   synthetic    our step on one batch that stays on the device
   streamed     our step on the batches of the stream path, from JPEG
@@ -17,6 +18,7 @@ over all devices. torchvision's batch norm has scales, ours has none.
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -24,6 +26,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
+
+# Room for PyTorch beside us.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +74,8 @@ class Ours:
       config.bookkeeping.cache_dir = cache
       known = settings.resolve(config)
       data = streamed.load(known, data_dir)
+      if cache:
+        data = data.cached(config, lambda: False)
       self._feeds[side] = self._feed(data, known)
     recipe = recipes.build(known, 1000, self._spread)
     length = schedules.Length(jnp.int32(1), jnp.int32(1))
@@ -83,31 +90,31 @@ class Ours:
     batch = resident.Resident(
       *(jax.device_put(x, self._spread) for x in (images, labels, labels))
     )
-    self._feeds["synthetic"] = lambda: iter(lambda: (batch, None), None)
-    self._steps = args.steps
-    self._batch_size = args.batch_size
+    self._feeds["synthetic"] = lambda: ((batch, None) for _ in iter(int, 1))
+    self._args = args
 
   def _feed(self, data, known) -> Callable:
     def start():
-      batches = streamed.training(data, known, 0)
+      batches = stream.iterate(streamed.training(data, known))
       return stream.to_devices(batches, self._spread)
 
     return start
 
   def measure(self, side: str) -> record.Sample:
-    """What `steps` steps take, after one that does not count."""
-    batches = self._feeds[side]()
-    self._train(batches, 1)
+    """What `steps` steps take, after those that do not count."""
+    batches, steps = self._feeds[side](), self._args.steps
+    self._train(batches, self._args.warm_steps)
     began = time.perf_counter()
-    self._train(batches, self._steps)
+    self._train(batches, steps)
     seconds = time.perf_counter() - began
-    return {"images": self._steps * self._batch_size, "seconds": seconds}
+    batches.close()
+    return {"images": steps * self._args.batch_size, "seconds": seconds}
 
   def _train(self, batches, steps: int) -> None:
     for _ in range(steps):
       batch, _ = next(batches)
       self._state = self._step(self._state, batch, self._inputs)
-    jax.block_until_ready(self._state)
+      jax.block_until_ready(self._state.step)  # nothing runs ahead of the clock
 
 
 def _start_torch(args) -> subprocess.Popen:
@@ -115,17 +122,24 @@ def _start_torch(args) -> subprocess.Popen:
   script = str(_ROOT / "benchmarks" / "torch_inception.py")
   command = [args.torch_python, script]
   command += [f"--{name}={getattr(args, name)}" for name in given]
-  return subprocess.Popen(
+  process = subprocess.Popen(
     command + (["--compiled"] if args.torch_compiled else []),
     stdin=subprocess.PIPE,
     stdout=subprocess.PIPE,
     text=True,
   )
+  print(_read(process), file=sys.stderr)  # once it is warm
+  return process
 
 
 def _ask(process: subprocess.Popen) -> dict[str, Any]:
-  assert process.stdin and process.stdout
+  assert process.stdin
   print("steps", file=process.stdin, flush=True)
+  return _read(process)
+
+
+def _read(process: subprocess.Popen) -> dict[str, Any]:
+  assert process.stdout
   for line in process.stdout:
     if line.startswith("{"):
       return json.loads(line)
@@ -142,12 +156,14 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument("--width", type=float, default=1.0)
   parser.add_argument("--dtype", default="bfloat16")
   parser.add_argument("--steps", type=int, default=20)
+  parser.add_argument("--warm_steps", type=int, default=12)
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--torch_python", default="", help="has torchvision")
   parser.add_argument("--torch_compiled", action="store_true")
   parser.add_argument("--out", default="runs/benchmarks/train_step.json")
   args = parser.parse_args(argv)
-  names = ("dataset", "image_size", "batch_size", "width", "dtype", "steps")
+  names = ["dataset", "image_size", "batch_size", "width", "dtype", "steps"]
+  names += ["warm_steps", "torch_compiled"]
   settled = {name: getattr(args, name) for name in names}
   settled["device"] = jax.devices()[0].device_kind
   kept = record.Record(args.out, settled)

@@ -7,10 +7,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rethink import hosts, metrics
 from rethink.pipeline import resident, views
+
+# Batches that may wait for the device, in its memory.
+_IN_FLIGHT = 4
 
 
 def cast(tree: Any, dtype: jnp.dtype) -> Any:
@@ -118,17 +120,18 @@ def evaluate(
 def batch_program(
   model: nn.Module, image_size: int, dtype: jnp.dtype, normalize: str
 ) -> Callable:
-  """(params, batch_stats, batch, mask) -> (`metrics.Sums`, `metrics.Each`)."""
+  """(params, batch_stats, batch, mask, total, each) -> (total, `Each` or None).
 
-  def of(params, batch_stats, batch, mask):
+  The compiled pass over one batch adds to the `metrics.Sums` that it is given.
+  """
+
+  def add(params, batch_stats, batch, mask, total, each):
     images = views.evaluation(batch.image, image_size, normalize)
     out = logits(model, params, batch_stats, images, dtype)
-    return (
-      metrics.sums(out, batch.label, batch.true_label, mask),
-      metrics.each(out, batch.label),
-    )
+    total += metrics.sums(out, batch.label, batch.true_label, mask)
+    return total, metrics.each(out, batch.label) if each else None
 
-  return jax.jit(of)
+  return jax.jit(add, static_argnums=5)
 
 
 def evaluate_batches(
@@ -154,14 +157,18 @@ def evaluate_batches(
     chunk_seconds: see there.
     between: see there.
   """
-  total, parts = metrics.zeros(), []
+  # Placed like what comes back: otherwise it would compile twice.
+  total = jax.device_put(
+    metrics.zeros(), jax.tree.leaves((params, batch_stats))[0].sharding
+  )
+  parts = []
   began, waiting, size = hosts.now(), 0, 1
   for batch, mask in batches:
-    sums, one = run(params, batch_stats, batch, mask)
-    total = total + sums
-    if each:
-      parts.append(hosts.whole(one))
+    total, part = run(params, batch_stats, batch, mask, total, each)
+    parts.append(part)
     waiting += 1
+    if len(parts) % _IN_FLIGHT == 0:
+      jax.block_until_ready(total)
     if waiting == size:
       jax.block_until_ready(total)
       now = hosts.now()
@@ -170,7 +177,8 @@ def evaluate_batches(
       between()
   if not each:
     return jax.device_get(total)
-  return jax.tree.map(lambda *x: np.concatenate(x)[:n], *parts)
+  found = hosts.whole(jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
+  return jax.tree.map(lambda x: x[:n], found)
 
 
 def grow(size: int, seconds: float, target_seconds: float) -> int:

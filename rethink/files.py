@@ -1,12 +1,14 @@
 """Small files: whole or not at all, durable, and faults that name them."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
 import pathlib
+import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,25 @@ def append(path: pathlib.Path, line: str) -> None:
     f.write(line)
     f.flush()
     os.fsync(f.fileno())
+
+
+@contextlib.contextmanager
+def hold(path: pathlib.Path) -> Iterator[None]:
+  """Waits for the process of this machine that holds the lock file `path`.
+
+  The kernel frees the lock of a dead process.
+  """
+  with path.open("a") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      print(
+        f"rethink: waiting for another process at {path}",
+        file=sys.stderr,
+        flush=True,
+      )
+      fcntl.flock(file, fcntl.LOCK_EX)
+    yield
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

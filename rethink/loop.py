@@ -118,6 +118,7 @@ class Trainer:
         self.settings.outcome,
       )
       try:
+        self.data.prepare(lambda: bool(self.stop.name))
         while not self._at_end():
           self._epoch()
         self._save()

@@ -1,25 +1,26 @@
 """How a run goes over its data: training steps, and clean passes.
 
-`Resident` has all images on the devices, `Streamed` reads them from disk; to
-the loop they are the same.
+`ResidentPasses` have all images on the devices, `StreamedPasses` read them from
+disk; to the loop they are the same.
 """
 
-import math
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 
 from rethink import (
-  datasets,
   evaluate,
-  example,
   recipes,
   runs,
   settings,
   train,
 )
-from rethink.pipeline import resident, splits, stream, streamed
+from rethink.pipeline import order, resident, splits, stream, streamed
+
+# Steps that may wait for the device, with their batches in its memory.
+_IN_FLIGHT = 4
 
 
 class Passes(Protocol):
@@ -32,6 +33,10 @@ class Passes(Protocol):
 
   known: splits.Splits
   steps_per_epoch: int
+
+  def prepare(self, stopped: Callable[[], bool]) -> None:
+    """Does what has to be done once and may take hours, unless stopped."""
+    ...
 
   def advance(
     self,
@@ -96,17 +101,16 @@ def open_data(
   if run_settings.config.pipeline == "stream":
     data = streamed.load(run_settings, data_dir)
     splits.bind(run, data.known)
-    return Streamed(run_settings, data, spread)
+    return StreamedPasses(run_settings, data, spread)
   loaded = splits.take(run_settings, run, data_dir)
-  return Resident(run_settings, loaded, everywhere, spread)
+  return ResidentPasses(run_settings, loaded, everywhere, spread)
 
 
 def _steps(config: Any, n: int) -> int:
-  steps = n / config.batch_size
-  return int(steps) if config.drop_last else math.ceil(steps)
+  return order.steps_per_epoch(n, config.batch_size, config.drop_last)
 
 
-class Resident:
+class ResidentPasses:
   """Passes over images that lie on the devices."""
 
   def __init__(
@@ -125,13 +129,17 @@ class Resident:
     train_data = resident.put(loaded.train, everywhere)
     evaluated = train_data
     if config.eval_train_examples:
-      part = _part(loaded, config)
+      n = config.eval_train_examples
+      part = splits.part(loaded.train, n, config, loaded.info)
       evaluated = resident.put(part, everywhere)
     self._splits = {
       "train": train_data,
       "evaluated": evaluated,
       "test": resident.put(loaded.test, everywhere),
     }
+
+  def prepare(self, stopped):
+    pass
 
   def advance(self, recipe, inputs, state, start, stop):
     data = self._splits["train"]
@@ -170,7 +178,7 @@ class Resident:
     pass
 
 
-class Streamed:
+class StreamedPasses:
   """Passes over images that are read when they are needed."""
 
   def __init__(
@@ -179,57 +187,67 @@ class Streamed:
     data: streamed.Streamed,
     spread: resident.Sharding,
   ):
-    """For opened data; `spread` is the sharding of the rows of a batch."""
+    """For opened data; `spread` is the sharding of the rows of a batch.
+
+    Raises:
+      ConfigError: if processes and devices cannot share the batches.
+    """
     self._settings, self._config = run_settings, run_settings.config
     self._data, self._spread = data, spread
     self.known = data.known
-    n = len(data.known.train.id)
-    self.steps_per_epoch = _steps(self._config, n)
+    self.steps_per_epoch = _steps(self._config, len(data.known.train.id))
+    streamed.training(data, run_settings)
+    for name in ("train", "evaluated", "test"):
+      streamed.clean(data, name, run_settings)
     self._step = -1  # that the next batch is of
     self._batches: Generator | None = None
+
+  def prepare(self, stopped):
+    if self._config.bookkeeping.cache_dir:
+      data = self._data.cached(self._config, stopped)
+      self._data = data or self._data
 
   def advance(self, recipe, inputs, state, start, stop):
     if self._batches is None or self._step != start:
       self.close()
-      host = streamed.training(self._data, self._settings, start)
-      self._batches = stream.to_devices(host, self._spread)
+      batches = streamed.training(self._data, self._settings)
+      self._batches = self._placed(batches, start)
     step = train.batch_program(recipe)
-    for _ in range(start, stop):
+    for i in range(start, stop):
       batch, _ = next(self._batches)
       state = step(state, batch, inputs)
+      if i % _IN_FLIGHT == 0:
+        jax.block_until_ready(state.step)
     self._step = stop
     return state
 
   def clean(self, recipe, state, split, between, *, each=False):
-    source: streamed.Source = getattr(self._data, split)
     run = evaluate.batch_program(
       recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
     )
     params, batch_stats = state.evaluated
-    host = streamed.clean(source, self._settings)
-    return evaluate.evaluate_batches(
-      run,
-      params,
-      batch_stats,
-      stream.to_devices(host, self._spread),
-      len(source.split.entries.id),
-      each=each,
-      chunk_seconds=self._config.bookkeeping.chunk_seconds,
-      between=between,
-    )
+    batches = streamed.clean(self._data, split, self._settings)
+    placed = self._placed(batches, 0)
+    try:
+      return evaluate.evaluate_batches(
+        run,
+        params,
+        batch_stats,
+        placed,
+        len(getattr(self._data, split).entries.id),
+        each=each,
+        chunk_seconds=self._config.bookkeeping.chunk_seconds,
+        between=between,
+      )
+    finally:
+      placed.close()
 
   def close(self):
     if self._batches is not None:
       self._batches.close()
       self._batches = None
 
-
-def _part(loaded: splits.Splits, config: Any) -> example.Example:
-  """The part of the training split that clean passes go over."""
-  return datasets.subset(
-    loaded.train,
-    config.eval_train_examples,
-    config.data_seed,
-    loaded.info.num_classes,
-    balanced=config.balanced_subset,
-  )
+  def _placed(self, batches: stream.Batches, start: int) -> Generator:
+    workers = self._config.bookkeeping.stream_workers
+    ahead = stream.iterate(batches, start, workers=workers)
+    return stream.to_devices(ahead, self._spread)

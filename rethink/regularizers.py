@@ -15,6 +15,7 @@ from rethink import errors, specs
 
 Params = Any
 _pix: Any = dm_pix  # its annotations do not know jax.Array
+_CROP_ATTEMPTS = 10
 
 
 class Regularizer(NamedTuple):
@@ -115,7 +116,9 @@ def random_crop(padding: int = 0) -> Regularizer:
       raise errors.ConfigError(
         f"config.regularizers: random_crop({padding}) cannot move a window of"
         f" {size} pixels in an image of {size}; give padding, a smaller"
-        " config.image_size, or after_crop=False to the corruption of pixels"
+        " config.image_size (images that config.central_fraction resizes have"
+        " that size: random_resized_crop() cuts them), or after_crop=False to"
+        " the corruption of pixels"
       )
     return _pix.random_crop(key, image, (size, size, image.shape[-1]))
 
@@ -124,6 +127,7 @@ def random_crop(padding: int = 0) -> Regularizer:
 
 def random_resized_crop(
   min_area: specs.Fraction = 0.05,
+  min_covered: specs.Fraction = 0.1,
   min_aspect: specs.NotNegative = 0.75,
   max_aspect: specs.NotNegative = 1.33,
 ) -> Regularizer:
@@ -134,23 +138,32 @@ def random_resized_crop(
   data set's.
 
   Args:
-    min_area: smallest part of the image's area; the largest is 1.
+    min_area: smallest part of the image's area that is drawn; the largest is 1.
+    min_covered: what is drawn below this part is drawn again.
     min_aspect: smallest width / height of the part.
     max_aspect: largest.
   """
 
   def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
     height, width, channels = image.shape
-    shape, part, y, x = jax.random.uniform(key, (4,))
+    shape, part, y, x = jax.random.uniform(key, (4, _CROP_ATTEMPTS))
     aspect = min_aspect + shape * (max_aspect - min_aspect)
     highest = jnp.minimum(
       jnp.sqrt(height * width / aspect), jnp.minimum(height, width / aspect)
     )
     lowest = jnp.minimum(jnp.sqrt(min_area * height * width / aspect), highest)
     h = lowest + part * (highest - lowest)
-    w = h * aspect
+    # The whole image, if no part covers enough.
+    fits = jnp.append(h * h * aspect >= min_covered * height * width, True)
+    first = jnp.argmax(fits)
+    h, w = jnp.append(h, height)[first], jnp.append(h * aspect, width)[first]
+    corner = jnp.stack(
+      [
+        jnp.append(y, 0)[first] * (height - h),
+        jnp.append(x, 0)[first] * (width - w),
+      ]
+    )
     scale = jnp.stack([size / h, size / w])
-    corner = jnp.stack([y * (height - h), x * (width - w)])
     return jax.image.scale_and_translate(
       image,
       (size, size, channels),
@@ -161,7 +174,12 @@ def random_resized_crop(
       antialias=False,
     )
 
-  frame = dict(min_area=min_area, min_aspect=min_aspect, max_aspect=max_aspect)
+  frame = dict(
+    min_area=min_area,
+    min_covered=min_covered,
+    min_aspect=min_aspect,
+    max_aspect=max_aspect,
+  )
   return Regularizer(augment=augment, frame=frame)
 
 
@@ -191,7 +209,7 @@ def random_rotation(degrees: specs.NotNegative = 25.0) -> Regularizer:
 
 
 def color_jitter(
-  brightness: specs.Fraction = 0.125,
+  brightness: specs.Fraction = 32 / 255,
   contrast: specs.Fraction = 0.5,
   saturation: specs.Fraction = 0.5,
   hue: specs.Fraction = 0.2,

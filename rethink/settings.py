@@ -104,6 +104,11 @@ def resolve(config: Any) -> Settings:
         f"config.{field} must be {' or '.join(map(repr, choices))}, not"
         f" {config[field]!r}"
       )
+  if config.bookkeeping.cache_dir and config.pipeline != "stream":
+    raise errors.ConfigError(
+      "config.bookkeeping.cache_dir is for config.pipeline='stream'; images"
+      " that are resident are decoded once anyway"
+    )
   if not 0 <= config.central_fraction <= 1:
     raise errors.ConfigError(
       f"config.central_fraction must be 0 to 1, not {config.central_fraction}"

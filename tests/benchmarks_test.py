@@ -139,6 +139,7 @@ def test_a_step_of_inception_v3_is_measured(tmp_path, capsys):
   out = tmp_path / "step.json"
   args = ["--dataset=mixed", f"--data_dir={tmp_path}", f"--out={out}"]
   args += ["--image_size=75", "--batch_size=4", "--width=0.125", "--steps=1"]
+  args += ["--warm_steps=1"]
   train_step.main([*args, "--rounds=1", "--dtype=float32"])
   samples = json.loads(out.read_text())["samples"]
   assert [s["side"] for s in samples] == list(train_step.SIDES)

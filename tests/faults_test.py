@@ -1,5 +1,6 @@
 """Real processes, really killed: the same command ends in the same bits."""
 
+import os
 import random
 import signal
 import subprocess
@@ -32,7 +33,9 @@ _ARGS = (
 _STREAMED = ("--config.pipeline=stream", "--config.central_fraction=0.0")
 
 
-def _start(workdir, data_dir, epochs, *args, **env: str) -> subprocess.Popen:
+def _start(
+  workdir, data_dir, epochs, *args, start_new_session=False, **env: str
+) -> subprocess.Popen:
   return subprocess.Popen(
     [
       sys.executable,
@@ -46,6 +49,7 @@ def _start(workdir, data_dir, epochs, *args, **env: str) -> subprocess.Popen:
     ],
     cwd=ROOT,
     env={**clean_environment(), **env},
+    start_new_session=start_new_session,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -110,6 +114,21 @@ def test_a_streamed_run_killed_twice_ends_in_the_same_bits(tmp_path, data_dir):
 @pytest.mark.slow
 def test_a_run_killed_twenty_times_ends_in_the_same_bits(tmp_path, data_dir):
   assert _kill_rounds(tmp_path, data_dir, epochs=400, rounds=20, early=5) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_all_processes_that_decode_saves_the_run(
+  tmp_path, data_dir, name
+):
+  args = (*_STREAMED, "--config.bookkeeping.stream_workers=2")
+  process = _start(tmp_path, data_dir, 1000, *args, start_new_session=True)
+  while not _rows(tmp_path) and process.poll() is None:
+    time.sleep(0.01)
+  os.killpg(process.pid, getattr(signal, name))
+  text, _ = process.communicate(timeout=120)
+  assert process.returncode == 75, text
+  assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])

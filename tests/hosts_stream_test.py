@@ -8,7 +8,7 @@ import pytest
 
 from configs import base
 from rethink import runs, settings
-from rethink.pipeline import streamed
+from rethink.pipeline import stream, streamed
 from tests.faults_test import _STREAMED
 from tests.hosts_test import _await_rows, _finish, _start, _train
 from tests.loop_test import end
@@ -44,10 +44,10 @@ data = streamed.load(known, sys.argv[1])
 _, spread = resident.shardings()
 out = {{"train": [], "test": []}}
 for name, batches in (
-  ("train", streamed.training(data, known, 0)),
-  ("test", streamed.clean(data.test, known)),
+  ("train", streamed.training(data, known)),
+  ("test", streamed.clean(data, "test", known)),
 ):
-  batches = list(batches)
+  batches = list(stream.iterate(batches))
   placed = stream.to_devices(batches, spread)
   for batch, (whole, mask) in zip(batches, placed):
     images = hosts.whole(whole.image)
@@ -73,11 +73,12 @@ def test_two_processes_share_the_batches_that_one_reads(data_dir):
   known = settings.resolve(config)
   data = streamed.load(known, data_dir)
   for name, batches in (
-    ("train", streamed.training(data, known, 0)),
-    ("test", streamed.clean(data.test, known)),
+    ("train", streamed.training(data, known)),
+    ("test", streamed.clean(data, "test", known)),
   ):
     seen = []
-    for batch, a, b in zip(batches, one[name], two[name], strict=True):
+    ours = stream.iterate(batches)
+    for batch, a, b in zip(ours, one[name], two[name], strict=True):
       assert a["ids"] + b["ids"] == batch.examples.id[batch.mask].tolist()
       for out in (a, b):
         assert out["labels"] == batch.examples.label.tolist()

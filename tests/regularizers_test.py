@@ -5,8 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import recipes, regularizers, schedules, settings, specs, train
-from rethink.pipeline import resident
+from rethink import (
+  bits,
+  recipes,
+  regularizers,
+  schedules,
+  settings,
+  specs,
+  train,
+)
+from rethink.pipeline import frames, resident
 from tests import conftest
 
 KNOWN = specs.public(regularizers)
@@ -234,15 +242,45 @@ def test_a_random_resized_crop_is_a_window_of_the_image():
     for c, s in enumerate(steps)
   )
   area, aspect = h * w / (height * width), w / h
-  assert 0.049 < area.min() < 0.1 and 0.7 < area.max() < 1.001
+  assert 0.0999 < area.min() < 0.12 and 0.7 < area.max() < 1.001
   assert 0.749 < aspect.min() < 0.8 and 1.28 < aspect.max() < 1.331
   assert min(top.min(), left.min()) > -0.01
   assert (top + h).max() < height + 0.01 and (left + w).max() < width + 0.01
 
 
+def test_random_resized_crops_are_distributed_like_those_of_the_stream_path():
+  frame = frames.RandomCrop(30)
+  regularizer = regularizers.random_resized_crop()
+  assert regularizer.frame == {
+    k: v for k, v in frame._asdict().items() if k not in ("size", "reduced")
+  }
+  height, width, n = 60, 90, 3000
+  words = bits.bits(0, "test", np.arange(n), frame.words)
+  boxes = [frame.box(height, width, bits.uniform(row)) for row in words]
+  theirs = np.array([(b.height * b.width, b.width / b.height) for b in boxes])
+  ours = _areas_and_aspects(regularizer, height, width, n)
+  # Five standard errors, and what rounding to pixels moves.
+  for one, other in zip(ours.T, theirs.T, strict=True):
+    error = 5 * one.std() / n**0.5 + 0.005 * one.mean()
+    assert abs(one.mean() - other.mean()) < error
+    assert abs(one.std() - other.std()) < error
+
+
+def _areas_and_aspects(regularizer, height, width, n):
+  """float[n, 2], from crops of two ramps."""
+  y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+  image = jnp.asarray(np.stack([y, x], -1), jnp.float32)
+  keys = jax.random.split(jax.random.key(0), n)
+  got = jax.vmap(lambda key: regularizer.augment(key, image, 30))(keys)
+  steps = np.asarray(got[:, 20, 20] - got[:, 10, 10]) / 10
+  return np.stack(
+    [900 * steps[:, 0] * steps[:, 1], steps[:, 1] / steps[:, 0]], 1
+  )
+
+
 def test_a_crop_of_all_of_a_square_is_the_image():
   image = jnp.asarray(conftest.random_examples(1).image[0], jnp.float32)
-  augment = regularizers.random_resized_crop(1.0, 1.0, 1.0).augment
+  augment = regularizers.random_resized_crop(1.0, 0.9, 1.0, 1.0).augment
   assert augment
   got = augment(jax.random.key(0), image, 8)
   np.testing.assert_allclose(got, image, atol=1e-4)

@@ -1,5 +1,7 @@
 """A run on the stream path: the same data as in memory, and exact resuming."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,14 @@ from rethink import (
   settings,
   train,
 )
-from rethink.pipeline import resident, splits, streamed
+from rethink.pipeline import (
+  decoding,
+  frames,
+  resident,
+  splits,
+  stream,
+  streamed,
+)
 from rethink.prepare import folder
 from tests import photos
 from tests.loop_test import StopAfter, end
@@ -25,6 +34,7 @@ _CORRUPTIONS = (
   ("partially_corrupted_labels(0.4)",),
   ("shuffled_pixels()",),
   ("random_pixels(after_crop=False)", "random_labels()"),
+  ("gaussian()",),
 )
 
 
@@ -102,7 +112,7 @@ def test_what_is_known_at_the_start_is_what_batches_hold(
     assert data.known.report[field] == loaded.report[field]
   by_id = {i: k for k, i in enumerate(loaded.train.id)}
   seen = []
-  for batch in streamed.training(data, known, 0):
+  for batch in stream.iterate(streamed.training(data, known)):
     rows = [by_id[i] for i in batch.examples.id]
     seen += rows
     for one, other in zip(
@@ -110,6 +120,8 @@ def test_what_is_known_at_the_start_is_what_batches_hold(
     ):
       np.testing.assert_array_equal(one, other)
   assert sorted(seen) == sorted(3 * list(range(320)))  # three epochs
+  for report in data.known.report["corruptions"]:
+    assert report.keys() <= {"corruption", "probability"}  # not of pixels
 
 
 @pytest.mark.parametrize("subset", [0, 100])
@@ -193,13 +205,63 @@ def test_threads_and_a_cache_change_no_bit(noisy, tmp_path, mixed):
   assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
 
 
+@pytest.mark.parametrize(
+  ("logged", "part", "cached"), [(0, 0, 24), (0, 5, 17), (3, 5, 24)]
+)
 def test_a_cache_serves_clean_passes_of_a_run_with_random_crops(
-  noisy, tmp_path, mixed
+  logged, part, cached, noisy, tmp_path, mixed, monkeypatch
 ):
+  noisy.eval_train_examples = part
+  noisy.bookkeeping.examples_every_epochs = logged
   _execute(noisy, tmp_path / "whole", mixed)
+  asked = []
+
+  def decode(self, rows, epoch):
+    if isinstance(self.frame, frames.Central):
+      asked.extend(rows)
+    return call(self, rows, epoch)
+
+  call = decoding.Decoded.__call__
+  monkeypatch.setattr(decoding.Decoded, "__call__", decode)
   noisy.bookkeeping.cache_dir = str(tmp_path / "cache")
   _execute(noisy, tmp_path / "cached", mixed)
+  assert len(asked) == cached  # each once, and no more than are looked at
   assert end(tmp_path / "cached") == end(tmp_path / "whole")
+
+
+def test_a_stop_while_the_cache_is_made_loses_nothing(noisy, tmp_path, mixed):
+  noisy.regularizers = ()
+  noisy.bookkeeping.cache_dir = str(tmp_path / "cache")
+  with pytest.raises(errors.PreemptedError):
+    _execute(noisy, tmp_path / "run", mixed, StopAfter(0))
+  assert not list((tmp_path / "cache").glob("*.npy"))
+  _execute(noisy, tmp_path / "run", mixed)
+  assert runs.read(tmp_path / "run").status["state"] == "done"
+
+
+def test_a_refused_run_makes_no_cache(noisy, tmp_path, mixed):
+  noisy.corruptions = ("random_pixels()",)
+  noisy.bookkeeping.cache_dir = str(tmp_path / "cache")
+  with pytest.raises(errors.ConfigError, match="would augment nothing"):
+    _execute(noisy, tmp_path / "run", mixed)
+  assert not (tmp_path / "cache").exists()
+
+
+def test_threads_end_with_their_pass(noisy, tmp_path, mixed):
+  _execute(noisy, tmp_path / "warm", mixed)
+  before = threading.active_count()
+  _execute(noisy, tmp_path / "again", mixed)
+  assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("corrupt", ["gaussian()", "random_pixels()"])
+def test_pixels_of_a_channel_are_corrupted_in_three(
+  corrupt, config, tmp_path, data_dir
+):
+  config.pipeline = "stream"
+  config.corruptions = (corrupt,)
+  config.num_epochs = 1
+  assert _execute(config, tmp_path, data_dir).done
 
 
 @pytest.mark.slow
@@ -225,6 +287,7 @@ def test_images_of_a_channel_may_be_resized(config, tmp_path, data_dir):
 @pytest.mark.parametrize(
   ("changes", "said"),
   [
+    (dict(batch_size=999, drop_last=True), "999, more than the 320 examples"),
     (dict(image_size=9), "config.image_size is 9, .*8x8.*central_fraction"),
     (dict(test_split="validation"), "no split 'validation'.*train_split"),
     (dict(central_fraction=1.5), "central_fraction must be 0 to 1"),
@@ -242,7 +305,7 @@ def test_images_of_a_channel_may_be_resized(config, tmp_path, data_dir):
         regularizers=("random_resized_crop()",),
         corruptions=("random_pixels()",),
       ),
-      "changes pixels",
+      "changes the pixels",
     ),
   ],
   ids=str,

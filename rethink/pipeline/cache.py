@@ -1,21 +1,19 @@
 """Frames decoded once, on disk as uint8: for runs without random crops."""
 
-import concurrent.futures
-import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 
+import cv2
 import numpy as np
 
-from rethink import errors
-from rethink.pipeline import stream
+from rethink import errors, files
+from rethink.pipeline import decoding
 
-_CHUNK = 64  # frames that a thread decodes at a time
+_VERSION = 1  # of the pixels that `frames` makes of an image
+_CHUNK = 1024  # frames between two marks of what is done
 
 
 class Cached:
@@ -25,9 +23,16 @@ class Cached:
   """
 
   def __init__(self, path: pathlib.Path):
-    """For a file that `open_cache` has made."""
+    """For a file that `open_cache` has made.
+
+    Raises:
+      DataError: if it is damaged.
+    """
     self._path = path
-    self._frames = np.load(path, mmap_mode="r")
+    try:
+      self._frames = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+      raise errors.DataError(f"{path} is damaged; delete it") from error
 
   def __call__(self, rows: np.ndarray, epoch: int) -> np.ndarray:
     del epoch
@@ -37,15 +42,24 @@ class Cached:
     return Cached, (self._path,)
 
 
-def open_cache(decoded: stream.Decoded, directory: str) -> Cached:
+def open_cache(
+  decoded: decoding.Decoded,
+  directory: str,
+  stopped: Callable[[], bool] = lambda: False,
+) -> Cached | None:
   """Frames of a split from `directory`, decoded now if they are not there.
 
   One file per data set, split, subset and frame, whole or not at all. Of the
-  processes of a machine that need it, one makes it.
+  processes of a machine that need it, one makes it; one that was interrupted is
+  gone on with.
 
   Args:
     decoded: what makes the frames.
     directory: where the file lies.
+    stopped: looked at now and then.
+
+  Returns:
+    The frames; None if stopped before all were there.
 
   Raises:
     ConfigError: if the frames are random.
@@ -54,55 +68,60 @@ def open_cache(decoded: stream.Decoded, directory: str) -> Cached:
   frame, split = decoded.frame, decoded.split
   if frame.words:
     raise errors.ConfigError(f"{frame} differs each time and cannot be cached")
-  shape = (len(split.entries.id), *frame.shape)
   key = hashlib.blake2b(digest_size=8)
-  key.update(f"{split.info.fingerprint} {split.name} {frame!r}".encode())
+  key.update(f"{_VERSION} {cv2.__version__} {split.info.fingerprint}".encode())
+  key.update(f"{split.name} {frame!r}".encode())
   key.update(np.ascontiguousarray(split.entries.id).data)
   root = pathlib.Path(directory).expanduser()
   path = root / f"{split.info.name}-{split.name}-{key.hexdigest()}.npy"
   try:
     root.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-      with _held(path.with_suffix(".lock")):
-        if not path.exists():
-          _make(decoded, path, shape)
+      with files.hold(path.with_suffix(".lock")):
+        if not path.exists() and not _make(decoded, path, stopped):
+          return None
   except OSError as error:
     raise errors.DataError(f"cannot write {path}: {error}") from error
   return Cached(path)
 
 
 def _make(
-  decoded: stream.Decoded, path: pathlib.Path, shape: tuple[int, ...]
-) -> None:
-  partial = path.with_suffix(".partial")
-  partial.unlink(missing_ok=True)  # of a process that was killed
-  size, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
-  if size > free:
-    raise errors.DataError(
-      f"{path} takes {size / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free"
-    )
+  decoded: decoding.Decoded, path: pathlib.Path, stopped: Callable[[], bool]
+) -> bool:
+  partial, mark = path.with_suffix(".partial"), path.with_suffix(".done")
+  n = len(decoded.split.entries.id)
+  shape = (n, *decoded.frame.shape)
+  size = int(np.prod(shape))
+  done = _done(partial, mark, shape)
   print(
-    f"rethink: decoding {shape[0]} images once into {path},"
+    f"rethink: decoding {n - done} images once into {path},"
     f" {size / 1e9:.1f} GB",
     file=sys.stderr,
     flush=True,
   )
-  frames = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-
-  def fill(start: int) -> None:
-    rows = np.arange(start, min(start + _CHUNK, shape[0]))
+  mode = "r+" if done else "w+"
+  frames = np.lib.format.open_memmap(partial, mode, np.uint8, shape)
+  with partial.open("r+b") as file:
+    # Room for all of it now: a disk that fills later would end the process.
+    os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
+  for start in range(done, n, _CHUNK):
+    if stopped():
+      return False
+    rows = np.arange(start, min(start + _CHUNK, n))
     frames[rows[0] : rows[-1] + 1] = decoded(rows, 0)
-
-  with concurrent.futures.ThreadPoolExecutor() as pool:
-    for _ in pool.map(fill, range(0, shape[0], _CHUNK)):
-      pass
-  frames.flush()
+    frames.flush()
+    files.write(mark, str(rows[-1] + 1))
   os.replace(partial, path)
+  mark.unlink(missing_ok=True)
+  return True
 
 
-@contextlib.contextmanager
-def _held(path: pathlib.Path) -> Iterator[None]:
-  """Waits for whoever works on it; the kernel frees the lock of a dead one."""
-  with path.open("a") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+def _done(
+  partial: pathlib.Path, mark: pathlib.Path, shape: tuple[int, ...]
+) -> int:
+  """How many frames a process that was interrupted has left."""
+  try:
+    known = np.load(partial, mmap_mode="r").shape
+    return int(mark.read_text()) if known == shape else 0
+  except (OSError, ValueError):
+    return 0

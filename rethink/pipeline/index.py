@@ -82,8 +82,19 @@ def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
   """
   path = pathlib.Path(datasets.find(name, data_dir)) / FILE
   found = _read(path)
-  if found is None or (found.skipped and not skip_damaged):
+  if found is None:
+    print(
+      f"rethink: {path} is missing: all images are read once, which"
+      f" `python -m rethink.prepare --check {name}` does beforehand",
+      file=sys.stderr,
+      flush=True,
+    )
     found = build(name, data_dir, skip_damaged=skip_damaged)
+  if found.skipped and not skip_damaged:
+    raise errors.DataError(
+      f"{found.skipped[0]}; config.skip_damaged=True leaves out what is damaged"
+      f" ({len(found.skipped)})"
+    )
   return found
 
 

@@ -28,6 +28,21 @@ class Plan(Protocol):
   def __getitem__(self, step: int) -> Rows: ...
 
 
+def steps_per_epoch(n: int, batch_size: int, drop_last: bool) -> int:
+  """Batches that n examples make; the last one is short, or dropped.
+
+  Raises:
+    ConfigError: if there is none.
+  """
+  steps = n // batch_size if drop_last else -(-n // batch_size)
+  if not steps:
+    raise errors.ConfigError(
+      f"config.batch_size is {batch_size}, more than the {n} examples, and"
+      " config.drop_last leaves out what does not fill it"
+    )
+  return steps
+
+
 class Epochs:
   """Every epoch in another order, a function of (seed, epoch, id) alone.
 
@@ -44,12 +59,7 @@ class Epochs:
     drop_last: bool = False,
   ):
     """For uint64[n] ids; `batch_size` counts over all processes."""
-    steps = len(ids) / batch_size
-    self.steps_per_epoch = int(steps) if drop_last else -int(-steps // 1)
-    if not self.steps_per_epoch:
-      raise errors.ConfigError(
-        f"config.batch_size is {batch_size}, more than the {len(ids)} examples"
-      )
+    self.steps_per_epoch = steps_per_epoch(len(ids), batch_size, drop_last)
     self._ids, self._seed = ids, seed
     self._batch_size, self._num_epochs = batch_size, num_epochs
     self._known = (-1, np.zeros(0, np.int64))  # an epoch and its order

@@ -99,16 +99,27 @@ def load(run: Asked, data_dir: str) -> Splits:
     )
   train = dataset.splits[config.train_split]
   if config.train_examples:
-    train = datasets.subset(
-      train,
-      config.train_examples,
-      config.data_seed,
-      info.num_classes,
-      balanced=config.balanced_subset,
-    )
+    train = part(train, config.train_examples, config, info)
   test = dataset.splits[config.test_split]
   context = example.Context(config.data_seed, info, config.image_size)
   return corrupt(run, train, test, context, dataset.skipped)
+
+
+def part(
+  examples: example.Example, n: int, config: Any, info: example.DatasetInfo
+) -> example.Example:
+  """The subset of n examples that a config means.
+
+  Raises:
+    ConfigError: if there are not as many.
+  """
+  return datasets.subset(
+    examples,
+    n,
+    config.data_seed,
+    info.num_classes,
+    balanced=config.balanced_subset,
+  )
 
 
 def corrupt(

@@ -6,6 +6,7 @@ of the same global batch. Grain makes batches ahead of time, in threads or in
 worker processes; images are decoded by the thread that makes the batch.
 """
 
+import signal
 from collections import deque
 from collections.abc import (
   Callable,
@@ -20,36 +21,14 @@ import grain
 import jax
 import numpy as np
 
-from rethink import bits, datasets, errors, example, records
-from rethink.pipeline import frames, index, order, resident
+from rethink import errors, example
+from rethink.pipeline import index, order, resident
+
+_AHEAD = 2  # batches that are made ahead, and that are on the devices ahead
 
 Corruption = Callable[
   [example.Example, example.Context], tuple[example.Example, dict]
 ]
-
-
-class Split(NamedTuple):
-  """One split on disk.
-
-  Attributes:
-    name: of the split.
-    info: the data set; `shape` is (0, 0, channels).
-    entries: what is known of the examples, sorted by id.
-    source: the records by position, their images encoded.
-    keys: the features of a record.
-    skipped: a line for each damaged record of the data set that is left out.
-  """
-
-  name: str
-  info: example.DatasetInfo
-  entries: index.Entries
-  source: Any
-  keys: records.Keys
-  skipped: tuple[str, ...]
-
-  def take(self, rows: np.ndarray) -> "Split":
-    """The split cut to the entries at these rows."""
-    return self._replace(entries=self.entries.take(rows))
 
 
 class Batch(NamedTuple):
@@ -62,32 +41,6 @@ class Batch(NamedTuple):
 
   examples: example.Example
   mask: np.ndarray
-
-
-class Decoded:
-  """(rows, epoch) -> uint8[n, height, width, channels], from the records."""
-
-  def __init__(self, split: Split, frame: frames.Frame, seed: int):
-    """Frames of a split; `seed` draws random ones, by (seed, epoch, id)."""
-    self.split, self.frame, self._seed = split, frame, seed
-
-  def __call__(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-    split, entries = self.split, self.split.entries.take(rows)
-    words = bits.bits(
-      self._seed, f"frame/{epoch}", entries.id, self.frame.words
-    )
-    images = np.empty((len(rows), *self.frame.shape), np.uint8)
-    positions = entries.position.tolist()
-    found, _ = records.rows(split.source, positions, skip_damaged=False)
-    for i, (position, row) in enumerate(found):
-      name = records.name(row, position, split.keys)
-      if bits.hash64(f"{split.name}/{name}") != entries.id[i]:
-        raise errors.DataError(
-          f"record {position} of split {split.name!r} is {name!r}, which"
-          f" {index.FILE} does not say; delete that file"
-        )
-      images[i] = self.frame(row[split.keys.image], name, words[i])
-    return images
 
 
 class Batches:
@@ -151,70 +104,11 @@ class Batches:
     return Batch(examples, mask)
 
 
-def open_split(
-  name: str, data_dir: str, split: str, *, skip_damaged: bool = False
-) -> Split:
-  """A split of a prepared data set; reads its index only.
-
-  Args:
-    name: "name" (newest version) or "name:version".
-    data_dir: the folder that holds `name/version/`.
-    split: its name.
-    skip_damaged: leave out records that cannot be read or decoded.
-
-  Raises:
-    DataError: if the data set is missing or damaged.
-    ConfigError: if it has no such split.
-  """
-  known = index.load(name, data_dir, skip_damaged=skip_damaged)
-  if split not in known.splits:
-    raise errors.ConfigError(
-      f"{known.info.name} has no split {split!r}; for config.train_split and"
-      f" config.test_split there are: {', '.join(known.splits)}"
-    )
-  directory = datasets.find(name, data_dir)
-  with datasets.naming(name, data_dir, directory):
-    builder = datasets.open_builder(directory, data_dir)
-    keys = records.keys(builder.info, directory)
-    source = datasets.encoded(builder, split, keys)
-  return Split(
-    split, known.info, known.splits[split], source, keys, known.skipped
-  )
-
-
-def check_frames(
-  frame: frames.Frame, corruptions: Sequence[Corruption], info: Any
-) -> None:
-  """Refuses random frames of images whose pixels a corruption destroys.
-
-  The corruption comes after the frame and is the same in every epoch, so that
-  the frame would augment nothing.
-
-  Raises:
-    ConfigError: naming both.
-  """
-  if not frame.words:
-    return
-  size, channels = 4, info.shape[-1]
-  image = np.arange(size * size * channels, dtype=np.uint8)
-  image = image.reshape(1, size, size, channels)
-  one = np.zeros(1, np.int32)
-  probe = example.Example(np.zeros(1, np.uint64), image, one, one)
-  for corruption in corruptions:
-    after, _ = corruption(probe, example.Context(0, info, size))
-    if not np.array_equal(after.image, image):
-      raise errors.ConfigError(
-        f"{corruption} changes pixels, which {frame} would cut out at random;"
-        " frame the images by central(size)"
-      )
-
-
 def iterate(
   batches: Batches,
   start: int = 0,
   stop: int | None = None,
   *,
-  threads: int = 2,
   workers: int = 0,
 ) -> Iterator[Batch]:
   """The batches of steps [start, stop), made ahead of time and in order.
@@ -223,7 +117,6 @@ def iterate(
     batches: of this process.
     start: the first step.
     stop: the step after the last; None is the end of the plan.
-    threads: batches that a process makes at a time.
     workers: processes that make batches; 0 makes them in this one. Worth it
       where the threads of one process do not keep its cores busy; their caller
       must have parsed absl's flags, and be importable without side effects.
@@ -232,18 +125,24 @@ def iterate(
   source: Any = batches  # Grain asks for the same protocol by another name
   steps: Any = grain.MapDataset.source(source)[start:stop]
   ahead = steps.to_iter_dataset(
-    grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
+    grain.ReadOptions(num_threads=_AHEAD, prefetch_buffer_size=_AHEAD)
   )
   if workers:
-    ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    options = grain.MultiprocessingOptions(num_workers=workers)
+    ahead = ahead.mp_prefetch(options, worker_init_fn=_leave_signals)
   yield from ahead
+
+
+def _leave_signals(index: int, count: int) -> None:
+  """A signal to all processes of a run is for the one that saves its state."""
+  del index, count
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
 
 
 def to_devices(
   batches: Iterable[Batch],
   sharding: jax.sharding.NamedSharding,
-  *,
-  ahead: int = 2,
 ) -> Generator[tuple[resident.Resident, jax.Array]]:
   """(global batch, its mask) on the devices; the next ones are on their way.
 
@@ -251,7 +150,6 @@ def to_devices(
     batches: the rows of this process.
     sharding: of the rows over the devices of all processes. Of a batch that
       they do not divide, each device gets a copy, if there is one process.
-    ahead: how many batches are on their way.
   """
 
   def put(batch: Batch) -> tuple[resident.Resident, jax.Array]:
@@ -274,6 +172,6 @@ def to_devices(
   waiting: deque = deque()
   for batch in batches:
     waiting.append(put(batch))
-    if len(waiting) > ahead:
+    if len(waiting) > _AHEAD:
       yield waiting.popleft()
   yield from waiting

@@ -4,31 +4,16 @@ Labels are known at the start, as they depend on ids and not on pixels; images
 are read, framed and corrupted when a step needs them.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from rethink import datasets, errors, example, records
-from rethink.pipeline import cache, frames, order, splits, stream
+from rethink import errors, example, records
+from rethink.pipeline import cache, decoding, frames, order, splits, stream
 
 Images = Callable[[np.ndarray, int], np.ndarray]
-
-
-class Source(NamedTuple):
-  """One split of a run.
-
-  Attributes:
-    split: cut to the examples of the run.
-    images: (rows, epoch) -> uint8 images, the same in every epoch.
-    context: what corruptions may know.
-  """
-
-  split: stream.Split
-  images: Images
-  context: example.Context
 
 
 class Streamed(NamedTuple):
@@ -36,17 +21,51 @@ class Streamed(NamedTuple):
 
   Attributes:
     known: all but the images; a grey pixel stands for each of them.
+    context: what corruptions may know.
     train: to learn from.
     evaluated: the part of `train` that clean passes go over.
     test: to be tested on.
-    augmented: random images of `train`, in place of its own; None without.
+    images: of the three, by name, the same in every epoch; and of "training",
+      which random crops take out of `train`.
   """
 
   known: splits.Splits
-  train: Source
-  evaluated: Source
-  test: Source
-  augmented: stream.Decoded | None
+  context: example.Context
+  train: decoding.Split
+  evaluated: decoding.Split
+  test: decoding.Split
+  images: dict[str, Images]
+
+  def cached(
+    self, config: Any, stopped: Callable[[], bool]
+  ) -> "Streamed | None":
+    """Its images that do not change from `bookkeeping.cache_dir`.
+
+    None if stopped before all were there.
+    """
+    found = dict(self.images)
+
+    def cache_one(name: str) -> bool:
+      decoded, folder = self.images[name], config.bookkeeping.cache_dir
+      assert isinstance(decoded, decoding.Decoded)
+      opened = cache.open_cache(decoded, folder, stopped)
+      if opened is not None:
+        found[name] = opened
+      return opened is not None
+
+    crops = found["training"] is not found["train"]
+    if not crops or config.bookkeeping.examples_every_epochs:
+      if not cache_one("train"):
+        return None
+      rows = np.searchsorted(self.train.entries.id, self.evaluated.entries.id)
+      found["evaluated"] = _Rows(found["train"], rows)
+    elif not cache_one("evaluated"):
+      return None
+    if not cache_one("test"):
+      return None
+    if not crops:
+      found["training"] = found["train"]
+    return self._replace(images=found)
 
 
 def load(run: Any, data_dir: str) -> Streamed:
@@ -58,54 +77,54 @@ def load(run: Any, data_dir: str) -> Streamed:
   """
   config = run.config
   train, test = (
-    stream.open_split(
+    decoding.open_split(
       config.dataset, data_dir, name, skip_damaged=config.skip_damaged
     )
     for name in (config.train_split, config.test_split)
   )
-  info, frame = train.info, _frame(config, train)
-  context = example.Context(
-    config.data_seed, info._replace(shape=frame.shape), config.image_size
-  )
+  frame, crop = _frame(config, train), _random_crop(run)
+  info = _framed(train.info, frame)
+  if crop is not None:
+    _check_crops(run.corruptions, info)
+  context = example.Context(config.data_seed, info, config.image_size)
   if config.train_examples:
-    train = _subset(train, config.train_examples, config, context)
+    train = _subset(train, config.train_examples, config)
+  evaluated = train
+  if config.eval_train_examples:
+    evaluated = _subset(train, config.eval_train_examples, config)
   known = splits.corrupt(
     run,
-    _grey(train),
-    _grey(test),
+    _grey(train, frame.shape[-1]),
+    _grey(test, frame.shape[-1]),
     context._replace(image_size=1),
     train.skipped,
   )
+  for report in known.report["corruptions"]:
+    for fact in report.keys() - {"corruption", "probability"}:
+      del report[fact]  # of the grey pixels
+  workers = config.bookkeeping.stream_workers
+  threads = config.bookkeeping.stream_threads
+  threads = threads or max(1, decoding.cores() // max(1, workers))
 
-  def source(split: stream.Split) -> Source:
-    decoded = stream.Decoded(split, frame, config.seed)
-    folder = config.bookkeeping.cache_dir
-    images = cache.open_cache(decoded, folder) if folder else decoded
-    return Source(split, images, context)
+  def decoded(split: decoding.Split, frame: frames.Frame) -> Images:
+    return decoding.Decoded(split, frame, config.seed, threads)
 
-  whole = source(train)
-  evaluated = whole
-  if config.eval_train_examples:
-    n = config.eval_train_examples
-    part = _subset(train, n, config, context)
-    # Of the same images, so that a cache holds them once.
-    rows = np.searchsorted(train.entries.id, part.entries.id)
-    evaluated = Source(part, _Rows(whole.images, rows), context)
-  crop = _random_crop(run)
-  if crop is None:
-    return Streamed(known, whole, evaluated, source(test), None)
-  stream.check_frames(crop, run.corruptions, info)
-  augmented = stream.Decoded(train, crop, config.seed)
-  return Streamed(known, whole, evaluated, source(test), augmented)
+  found = {
+    "train": decoded(train, frame),
+    "evaluated": decoded(evaluated, frame),
+    "test": decoded(test, frame),
+  }
+  found["training"] = decoded(train, crop) if crop else found["train"]
+  return Streamed(known, context, train, evaluated, test, found)
 
 
-def training(data: Streamed, run: Any, start: int) -> Iterator[stream.Batch]:
-  """This process's batches of the steps from `start` on.
+def training(data: Streamed, run: Any) -> stream.Batches:
+  """This process's batches of all steps.
 
   Raises:
-    ConfigError: if batches cannot be shared by the processes and devices.
+    ConfigError: if processes and devices cannot share them.
   """
-  config, entries = run.config, data.train.split.entries
+  config, entries = run.config, data.train.entries
   plan = order.Epochs(
     entries.id,
     config.seed,
@@ -113,44 +132,33 @@ def training(data: Streamed, run: Any, start: int) -> Iterator[stream.Batch]:
     config.num_epochs,
     drop_last=config.drop_last,
   )
-  images = data.augmented or data.train.images
-  batches = _batches(plan, data.train, images, run)
-  return stream.iterate(batches, start, **_workers(config))
+  return _batches(plan, data, data.train, "training", run)
 
 
-def clean(source: Source, run: Any) -> Iterator[stream.Batch]:
-  """This process's batches of a clean pass over a split.
+def clean(data: Streamed, name: str, run: Any) -> stream.Batches:
+  """This process's batches of a clean pass over a split, by its name.
 
   Raises:
-    ConfigError: if batches cannot be shared by the processes and devices.
+    ConfigError: if processes and devices cannot share them.
   """
-  n = len(source.split.entries.id)
-  plan = order.Once(n, run.config.eval_batch_size)
-  batches = _batches(plan, source, source.images, run)
-  return stream.iterate(batches, **_workers(run.config))
+  split: decoding.Split = getattr(data, name)
+  plan = order.Once(len(split.entries.id), run.config.eval_batch_size)
+  return _batches(plan, data, split, name, run)
 
 
 def _batches(
-  plan: order.Plan, source: Source, images: Any, run: Any
+  plan: order.Plan, data: Streamed, split: decoding.Split, name: str, run: Any
 ) -> stream.Batches:
   return stream.Batches(
     plan,
-    source.split.entries,
-    images,
+    split.entries,
+    data.images[name],
     run.corruptions,
-    source.context,
+    data.context,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
     device_count=jax.device_count(),
   )
-
-
-def _workers(config: Any) -> dict[str, int]:
-  book = config.bookkeeping
-  return {
-    "threads": book.stream_threads or os.cpu_count() or 1,
-    "workers": book.stream_workers,
-  }
 
 
 class _Rows(NamedTuple):
@@ -163,7 +171,7 @@ class _Rows(NamedTuple):
     return self.images(self.rows[rows], epoch)
 
 
-def _frame(config: Any, split: stream.Split) -> frames.Frame:
+def _frame(config: Any, split: decoding.Split) -> frames.Frame:
   if config.central_fraction:
     return frames.Central(config.image_size, config.central_fraction)
   position = int(split.entries.position[0])
@@ -188,22 +196,47 @@ def _random_crop(run: Any) -> frames.RandomCrop | None:
   return frames.RandomCrop(run.config.image_size, **found[0]) if found else None
 
 
-def _grey(split: stream.Split) -> example.Example:
-  entries, channels = split.entries, split.info.shape[-1]
+def _grey(split: decoding.Split, channels: int = 1) -> example.Example:
+  entries = split.entries
   pixels = np.zeros((len(entries.id), 1, 1, channels), np.uint8)
   return example.Example(
     entries.id, pixels, entries.label, entries.label.copy()
   )
 
 
-def _subset(
-  split: stream.Split, n: int, config: Any, context: example.Context
-) -> stream.Split:
-  part = datasets.subset(
-    _grey(split),
-    n,
-    config.data_seed,
-    context.info.num_classes,
-    balanced=config.balanced_subset,
-  )
+def _subset(split: decoding.Split, n: int, config: Any) -> decoding.Split:
+  part = splits.part(_grey(split), n, config, split.info)
   return split.take(np.searchsorted(split.entries.id, part.id))
+
+
+def _framed(
+  info: example.DatasetInfo, frame: frames.Frame
+) -> example.DatasetInfo:
+  """What corruptions may know: of images that are framed already."""
+  channels = frame.shape[-1]
+  mean, std = (
+    values * (channels if len(values) == 1 else 1)
+    for values in (info.mean, info.std)
+  )
+  return info._replace(shape=frame.shape, mean=mean, std=std)
+
+
+def _check_crops(corruptions: Sequence[stream.Corruption], info: Any) -> None:
+  """Refuses random crops of images whose pixels a corruption destroys.
+
+  Raises:
+    ConfigError: naming both.
+  """
+  size, channels = 4, info.shape[-1]
+  image = np.arange(size * size * channels, dtype=np.uint8)
+  image = image.reshape(1, size, size, channels)
+  one = np.zeros(1, np.int32)
+  probe = example.Example(np.zeros(1, np.uint64), image, one, one)
+  for corruption in corruptions:
+    after, _ = corruption(probe, example.Context(0, info, size))
+    if not np.array_equal(after.image, image):
+      raise errors.ConfigError(
+        f"config.corruptions: {corruption} changes the pixels that"
+        " random_resized_crop() cuts out, alike in every epoch, so that the"
+        " crop would augment nothing; take it out of config.regularizers"
+      )
