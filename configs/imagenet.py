@@ -33,7 +33,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.dataset = "imagenet2012"  # paper
   config.test_split = "validation"  # paper
   config.pipeline = "stream"
-  config.central_fraction = 0.875  # TF: without a random crop
+  config.central_fraction = 0.875  # TF: evaluation; ours: no augmentation
   config.normalize = "symmetric"  # TF
   config.image_size = 299  # paper
   # TF: head of weight 0.4, momentum and epsilon of batch norm, which has no
