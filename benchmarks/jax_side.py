@@ -25,7 +25,7 @@ from rethink import (
   settings,
   signals,
 )
-from rethink.pipeline import resident, views
+from rethink.pipeline import views
 
 
 class Rethink:
@@ -37,39 +37,26 @@ class Rethink:
       run = runs.Run(workdir, checked.outcome, checked.bookkeeping)
       run.start()
       self._trainer = loop.Trainer(checked, run, data_dir, signals.StopFlag())
-    self._epoch, self._chunk = 0, 1
+    self._chunk = 1
     self.parameters = run.status["parameters"]
 
   def train(self) -> None:
     """Like `Trainer._epoch`, without signals, saves and progress."""
     t = self._trainer
-    n = len(t.train_data.label)
-    order = resident.epoch_order(t.keys.order, jnp.int32(self._epoch), n)
-    position = 0
-    while position < t.steps_per_epoch:
+    end = t.step + t.steps_per_epoch
+    while t.step < end:
       began = time.monotonic()
-      stop = min(position + self._chunk, t.steps_per_epoch)
-      t.state = t.advance(
-        t.state, t.train_data, order, t.inputs, position, stop
-      )
+      stop = min(t.step + self._chunk, end)
+      t.state = t.data.advance(t.recipe, t.inputs, t.state, t.step, stop)
       jax.device_get((t.state.sums, t.state.bad_step))
       seconds = time.monotonic() - began
-      self._chunk = evaluate.grow(stop - position, seconds, 5.0)
-      position = stop
-    self._epoch += 1
+      self._chunk = evaluate.grow(stop - t.step, seconds, 5.0)
+      t.step = stop
 
   def evaluate(self) -> None:
     """The clean pass of an epoch's row."""
     t = self._trainer
-    evaluate.evaluate(
-      t.evaluate,
-      t.state.params,
-      t.state.batch_stats,
-      t.train_data,
-      t.config.eval_batch_size,
-      chunk_seconds=5.0,
-      between=lambda: None,
-    )
+    t.data.clean(t.recipe, t.state, "train", lambda: None)
 
 
 class Plain:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rethink import errors, evaluate, locks, loop, methods, runs, signals, train
-from rethink.pipeline import splits
+from rethink.pipeline import resident, splits
 from rethink.prepare import digits, writer
 from tests.conftest import python
 from tests.loop_test import StopAfter, end
@@ -63,7 +63,7 @@ def _raise_in(monkeypatch, owner, name: str, call: int) -> None:
     (splits, "load", 1, []),  # data start-up
     (train, "create_state", 1, []),  # tracing, the first half of compiling
     (train, "train_step", 1, [1]),  # in the middle of compiling a step
-    (loop.resident, "epoch_order", 2, [7]),  # between epochs
+    (resident, "epoch_order", 2, [7, 8]),  # at the first step of an epoch
     (evaluate, "evaluate", 2, [7]),
     (loop.Trainer, "_save", 1, [7]),
   ],

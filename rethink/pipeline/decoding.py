@@ -99,28 +99,26 @@ class Decoded:
     self._seed, self._threads = seed, threads
 
   def __call__(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-    images = np.empty((len(rows), *self.frame.shape), np.uint8)
-
-    def fill(start: int) -> None:
-      part = slice(start, start + _TOGETHER)
-      self._decode(rows[part], epoch, images[part])
-
-    for _ in _pool(self._threads).map(fill, range(0, len(rows), _TOGETHER)):
-      pass
-    return images
-
-  def _decode(self, rows: np.ndarray, epoch: int, images: np.ndarray) -> None:
     split, entries = self.split, self.split.entries.take(rows)
     words = bits.bits(
       self._seed, f"frame/{epoch}", entries.id, self.frame.words
     )
+    images = np.empty((len(rows), *self.frame.shape), np.uint8)
+    # All at once: each call of ArrayRecord's starts threads of its own.
     positions = entries.position.tolist()
     found, _ = records.rows(split.source, positions, skip_damaged=False)
-    for i, (position, row) in enumerate(found):
-      name = records.name(row, position, split.keys)
-      if bits.hash64(f"{split.name}/{name}") != entries.id[i]:
-        raise errors.DataError(
-          f"record {position} of split {split.name!r} is {name!r}, which"
-          f" {index.FILE} does not say; delete that file"
-        )
-      images[i] = self.frame(row[split.keys.image], name, words[i])
+
+    def fill(start: int) -> None:
+      for i in range(start, min(start + _TOGETHER, len(rows))):
+        position, row = found[i]
+        name = records.name(row, position, split.keys)
+        if bits.hash64(f"{split.name}/{name}") != entries.id[i]:
+          raise errors.DataError(
+            f"record {position} of split {split.name!r} is {name!r}, which"
+            f" {index.FILE} does not say; delete that file"
+          )
+        images[i] = self.frame(row[split.keys.image], name, words[i])
+
+    for _ in _pool(self._threads).map(fill, range(0, len(rows), _TOGETHER)):
+      pass
+    return images
