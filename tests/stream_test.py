@@ -451,14 +451,26 @@ def test_a_damaged_cache_is_named(mixed, tmp_path):
 def test_a_disk_too_small_for_the_cache_is_said_before(
   mixed, tmp_path, monkeypatch
 ):
+  usage = cache.shutil.disk_usage(tmp_path)._replace(free=1000)
+  monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+  split = decoding.open_split("mixed", mixed, "train")
+  decoded = decoding.Decoded(split, frames.Central(_SIZE), 0)
+  with pytest.raises(errors.DataError, match="GB free"):
+    cache.open_cache(decoded, str(tmp_path))
+
+
+def test_a_disk_that_fills_up_meanwhile_is_named(mixed, tmp_path, monkeypatch):
   def refuse(*_):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(cache.os, "posix_fallocate", refuse)
   split = decoding.open_split("mixed", mixed, "train")
   decoded = decoding.Decoded(split, frames.Central(_SIZE), 0)
-  with pytest.raises(errors.DataError, match="No space left"):
-    cache.open_cache(decoded, str(tmp_path))
+  with monkeypatch.context() as patch:
+    patch.setattr(cache.os, "fsync", refuse)
+    with pytest.raises(errors.DataError, match="No space left"):
+      cache.open_cache(decoded, str(tmp_path))
+  rows = np.arange(12)
+  _equal(cache.open_cache(decoded, str(tmp_path))(rows, 0), decoded(rows, 0))
 
 
 def test_two_at_once_make_one_cache(mixed, tmp_path):

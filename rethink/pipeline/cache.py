@@ -1,8 +1,10 @@
 """Frames decoded once, on disk as uint8: for runs without random crops."""
 
 import hashlib
+import io
 import os
 import pathlib
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -89,39 +91,54 @@ def _make(
   decoded: decoding.Decoded, path: pathlib.Path, stopped: Callable[[], bool]
 ) -> bool:
   partial, mark = path.with_suffix(".partial"), path.with_suffix(".done")
-  n = len(decoded.split.entries.id)
-  shape = (n, *decoded.frame.shape)
-  size = int(np.prod(shape))
-  done = _done(partial, mark, shape)
+  n, frame = len(decoded.split.entries.id), int(np.prod(decoded.frame.shape))
+  header = _header((n, *decoded.frame.shape))
+  done = _done(partial, mark, header, frame)
+  size, free = (n - done) * frame, shutil.disk_usage(path.parent).free
+  if size > free:
+    raise errors.DataError(
+      f"{path} takes {size / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free"
+    )
   print(
     f"rethink: decoding {n - done} images once into {path},"
     f" {size / 1e9:.1f} GB",
     file=sys.stderr,
     flush=True,
   )
-  mode = "r+" if done else "w+"
-  frames = np.lib.format.open_memmap(partial, mode, np.uint8, shape)
-  with partial.open("r+b") as file:
-    # Room for all of it now: a disk that fills later would end the process.
-    os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
-  for start in range(done, n, _CHUNK):
-    if stopped():
-      return False
-    rows = np.arange(start, min(start + _CHUNK, n))
-    frames[rows[0] : rows[-1] + 1] = decoded(rows, 0)
-    frames.flush()
-    files.write(mark, str(rows[-1] + 1))
+  # Not by a mapping: a disk that fills up would end the process.
+  with partial.open("r+b" if done else "wb") as file:
+    file.write(header)
+    file.seek(len(header) + done * frame)
+    for start in range(done, n, _CHUNK):
+      if stopped():
+        return False
+      rows = np.arange(start, min(start + _CHUNK, n))
+      file.write(decoded(rows, 0).data)
+      file.flush()
+      os.fsync(file.fileno())
+      files.write(mark, str(rows[-1] + 1))
   os.replace(partial, path)
   mark.unlink(missing_ok=True)
   return True
 
 
+def _header(shape: tuple[int, ...]) -> bytes:
+  """What an .npy file of uint8[shape] begins with."""
+  buffer = io.BytesIO()
+  facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
+  np.lib.format.write_array_header_1_0(buffer, facts)
+  return buffer.getvalue()
+
+
 def _done(
-  partial: pathlib.Path, mark: pathlib.Path, shape: tuple[int, ...]
+  partial: pathlib.Path, mark: pathlib.Path, header: bytes, frame: int
 ) -> int:
   """How many frames a process that was interrupted has left."""
   try:
-    known = np.load(partial, mmap_mode="r").shape
-    return int(mark.read_text()) if known == shape else 0
+    with partial.open("rb") as file:
+      same = file.read(len(header)) == header
+    done = int(mark.read_text())
+    whole = partial.stat().st_size >= len(header) + done * frame
+    return done if same and whole else 0
   except (OSError, ValueError):
     return 0
