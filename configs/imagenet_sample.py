@@ -92,13 +92,14 @@ REPORT = ex.Report(
   ),
   figures=(
     ex.Curves(
-      key="loss",
-      title="Train loss at 75 pixels",
-      ylabel="train loss (nats, clean pass)",
+      key="accuracy",
+      title="Train accuracy at 75 pixels",
+      ylabel="top-1 train accuracy (%, clean pass)",
       lines=tuple(
-        ex.Line(f"{labels} labels", f"{labels}/75px", "train/loss")
+        ex.Line(f"{labels} labels", f"{labels}/75px", "train/accuracy")
         for labels in LABELS
       ),
+      unit="%",
     ),
   ),
   notes=(
