@@ -12,7 +12,7 @@ from rethink import hosts, metrics
 from rethink.pipeline import resident, views
 
 # Batches that may wait for the device, in its memory.
-_IN_FLIGHT = 4
+IN_FLIGHT = 4
 
 
 def cast(tree: Any, dtype: jnp.dtype) -> Any:
@@ -165,9 +165,10 @@ def evaluate_batches(
   began, waiting, size = hosts.now(), 0, 1
   for batch, mask in batches:
     total, part = run(params, batch_stats, batch, mask, total, each)
-    parts.append(part)
+    if each:
+      parts.append(part)
     waiting += 1
-    if len(parts) % _IN_FLIGHT == 0:
+    if waiting % IN_FLIGHT == 0:
       jax.block_until_ready(total)
     if waiting == size:
       jax.block_until_ready(total)

@@ -57,17 +57,22 @@ def append(path: pathlib.Path, line: str) -> None:
 
 
 @contextlib.contextmanager
-def hold(path: pathlib.Path) -> Iterator[None]:
+def hold(path: pathlib.Path, work: str) -> Iterator[None]:
   """Waits for the process of this machine that holds the lock file `path`.
 
-  The kernel frees the lock of a dead process.
+  The kernel releases the lock of a process that ends in whatever way, so none
+  is ever stale. The empty file stays: to remove it would race with a waiter.
+
+  Args:
+    path: of the file.
+    work: what its holder does, "prepares ..." say; for who waits.
   """
   with path.open("a") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       print(
-        f"rethink: waiting for another process at {path}",
+        f"rethink: waiting for another process that {work}",
         file=sys.stderr,
         flush=True,
       )

@@ -19,9 +19,6 @@ from rethink import (
 )
 from rethink.pipeline import order, resident, splits, stream, streamed
 
-# Steps that may wait for the device, with their batches in its memory.
-_IN_FLIGHT = 4
-
 
 class Passes(Protocol):
   """The passes over the data of a run.
@@ -146,11 +143,11 @@ class ResidentPasses:
     epoch, position = divmod(start, self.steps_per_epoch)
     if self._order[0] != epoch:
       n = len(data.label)
-      order = resident.epoch_order(self._order_key, jnp.int32(epoch), n)
-      self._order = (epoch, order)
+      rows = resident.epoch_order(self._order_key, jnp.int32(epoch), n)
+      self._order = (epoch, rows)
     advance = train.program(recipe, data.image.shape[-1])
-    order, end = self._order[1], position + stop - start
-    return advance(state, data, order, inputs, position, end)
+    rows, end = self._order[1], position + stop - start
+    return advance(state, data, rows, inputs, position, end)
 
   def clean(self, recipe, state, split, between, *, each=False):
     config = self._config
@@ -216,7 +213,7 @@ class StreamedPasses:
     for i in range(start, stop):
       batch, _ = next(self._batches)
       state = step(state, batch, inputs)
-      if i % _IN_FLIGHT == 0:
+      if i % evaluate.IN_FLIGHT == 0:
         jax.block_until_ready(state.step)
     self._step = stop
     return state

@@ -37,6 +37,18 @@ def data_dir(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def mixed(tmp_path_factory) -> str:
+  """A data_dir that holds `mixed`: 12 and 12 photos of several sizes."""
+  from rethink.prepare import folder
+  from tests import photos
+
+  root = tmp_path_factory.mktemp("mixed")
+  photos.tree(root / "images")
+  folder.prepare("mixed", str(root / "images"), str(root), skip_damaged=False)
+  return str(root)
+
+
+@pytest.fixture(scope="session")
 def fashion_mnist() -> pathlib.Path:
   """The folder of the four official archives of Fashion-MNIST."""
   folder = SHARED / "data" / "fashion-mnist"

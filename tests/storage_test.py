@@ -318,26 +318,34 @@ def test_a_bucket_that_refuses_is_one_sentence(
   assert caught.value.exit_code == code
 
 
-def test_a_signal_saves_carries_all_to_the_bucket_and_exits_75(
-  bucket, tmp_path, data_dir
-):
-  process = subprocess.Popen(
+def _start(workdir, copies, data_dir, epochs, setting="pass"):
+  """A run that carries what is new at once; `setting` is a line of Python."""
+  code = f"""import runpy, rethink.storage as s
+s._PUSH_SECONDS = 0.1
+{setting}
+runpy.run_module('rethink.main', run_name='__main__')"""
+  return subprocess.Popen(
     [
       sys.executable,
       "-c",
-      "import runpy, rethink.storage as s; s._PUSH_SECONDS = 0.1;"
-      "runpy.run_module('rethink.main', run_name='__main__')",
+      code,
       *_ARGS,
-      "--config.num_epochs=400",
-      f"--workdir={_WORKDIR}",
+      f"--config.num_epochs={epochs}",
+      f"--workdir={workdir}",
       f"--data_dir={data_dir}",
     ],
     cwd=ROOT,
-    env={**clean_environment(), "TMPDIR": str(tmp_path)},
+    env={**clean_environment(), "TMPDIR": str(copies)},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
   )
+
+
+def test_a_signal_saves_carries_all_to_the_bucket_and_exits_75(
+  bucket, tmp_path, data_dir
+):
+  process = _start(_WORKDIR, tmp_path, data_dir, 400)
   limit = time.monotonic() + 120
   while not any(n.endswith("manifest.json") for n in _names(bucket)):
     assert process.poll() is None and time.monotonic() < limit
@@ -359,27 +367,7 @@ def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
   bucket, address, tmp_path, data_dir
 ):
   def start(workdir):
-    code = (
-      "import runpy, rethink.storage as s;"
-      "s._PUSH_SECONDS, s.leases.STALE_SECONDS = 0.1, 1;"
-      "runpy.run_module('rethink.main', run_name='__main__')"
-    )
-    return subprocess.Popen(
-      [
-        sys.executable,
-        "-c",
-        code,
-        *_ARGS,
-        "--config.num_epochs=80",
-        f"--workdir={workdir}",
-        f"--data_dir={data_dir}",
-      ],
-      cwd=ROOT,
-      env={**clean_environment(), "TMPDIR": str(tmp_path)},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
+    return _start(workdir, tmp_path, data_dir, 80, "s.leases.STALE_SECONDS = 1")
 
   process = start(_WORKDIR)
   limit = time.monotonic() + 300

@@ -17,19 +17,8 @@ from rethink.pipeline import (
   order,
   stream,
 )
-from rethink.prepare import folder
-from tests import photos
 
 _SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-  """A data_dir that holds `mixed`: photos of several sizes."""
-  root = tmp_path_factory.mktemp("mixed")
-  photos.tree(root / "images")
-  folder.prepare("mixed", str(root / "images"), str(root), skip_damaged=False)
-  return str(root)
 
 
 def _context(split, frame, data_seed=7):

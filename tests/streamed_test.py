@@ -25,8 +25,6 @@ from rethink.pipeline import (
   stream,
   streamed,
 )
-from rethink.prepare import folder
-from tests import photos
 from tests.loop_test import StopAfter, end
 
 _CORRUPTIONS = (
@@ -36,15 +34,6 @@ _CORRUPTIONS = (
   ("random_pixels(after_crop=False)", "random_labels()"),
   ("gaussian()",),
 )
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory):
-  """A data_dir that holds `mixed`: 12 and 12 photos of several sizes."""
-  root = tmp_path_factory.mktemp("mixed")
-  photos.tree(root / "images")
-  folder.prepare("mixed", str(root / "images"), str(root), skip_damaged=False)
-  return str(root)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def open_cache(
   try:
     root.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-      with files.hold(path.with_suffix(".lock")):
+      with files.hold(path.with_suffix(".lock"), f"makes {path}"):
         if not path.exists() and not _make(decoded, path, stopped):
           return None
   except OSError as error:

@@ -16,8 +16,8 @@ from rethink import bits, errors, records
 # Batches are decoded side by side; OpenCV's own threads would only compete.
 cv2.setNumThreads(0)
 
-# At a crop that fits; then the whole image is taken. About nine of ten crops
-# fit; TensorFlow tries 100 times.
+# At a crop that fits, as most do at once; then the whole image is taken.
+# TensorFlow tries 100 times.
 _ATTEMPTS = 10
 # RGB beside a reduced "gray" is a reduced RGB; with "color" it would be BGR.
 _REDUCED = {
