@@ -12,6 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from configs import base
 from rethink import example
@@ -83,6 +84,13 @@ def config():
   config.bookkeeping.tensorboard = False
   config.lock()
   return config
+
+
+@pytest.fixture
+def parsed_flags():
+  """Grain's workers ask for absl's flags, which an entry point parses."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 import concurrent.futures
 import functools
+import gc
 import itertools
 import pickle
+from multiprocessing.synchronize import SemLock
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
 from rethink import corruptions, datasets, errors, example
 from rethink.pipeline import (
@@ -265,14 +266,31 @@ def test_threads_change_nothing(threads, mixed):
 
 
 @pytest.mark.slow
-def test_worker_processes_change_nothing(mixed):
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS.mark_as_parsed()
+def test_worker_processes_change_nothing(mixed, parsed_flags):
   split = decoding.open_split("mixed", mixed, "train")
   corrupt = _CORRUPTIONS["labels"]
   batches = _training(split, frames.RandomCrop(_SIZE), corrupt=corrupt)
   found = list(stream.iterate(batches, 1, 6, workers=2))
   _equal(found, [batches[step] for step in range(1, 6)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [True, False])
+def test_worker_processes_leave_no_semaphores(whole, mixed, parsed_flags):
+  def semaphores():
+    return {id(o) for o in gc.get_objects() if isinstance(o, SemLock)}
+
+  split = decoding.open_split("mixed", mixed, "train")
+  batches = _training(split, frames.RandomCrop(_SIZE))
+  gc.collect()
+  before = semaphores()
+  ahead = stream.iterate(batches, workers=1)
+  next(ahead)
+  assert semaphores() > before
+  if whole:
+    assert len(list(ahead)) == len(batches) - 1
+  ahead.close()
+  assert semaphores() == before
 
 
 def test_batches_come_to_the_devices_as_they_are(mixed, sharding):

@@ -254,11 +254,9 @@ def test_pixels_of_a_channel_are_corrupted_in_three(
 
 
 @pytest.mark.slow
-def test_processes_that_decode_change_no_bit(noisy, tmp_path, mixed):
-  from absl import flags
-
-  if not flags.FLAGS.is_parsed():
-    flags.FLAGS.mark_as_parsed()
+def test_processes_that_decode_change_no_bit(
+  noisy, tmp_path, mixed, parsed_flags
+):
   _execute(noisy, tmp_path / "whole", mixed)
   noisy.bookkeeping.stream_workers = 2
   _execute(noisy, tmp_path / "workers", mixed)

@@ -6,6 +6,7 @@ of the same global batch. Grain makes batches ahead of time, in threads or in
 worker processes; images are decoded by the thread that makes the batch.
 """
 
+import gc
 import signal
 from collections import deque
 from collections.abc import (
@@ -127,10 +128,20 @@ def iterate(
   ahead = steps.to_iter_dataset(
     grain.ReadOptions(num_threads=_AHEAD, prefetch_buffer_size=_AHEAD)
   )
-  if workers:
-    options = grain.MultiprocessingOptions(num_workers=workers)
-    ahead = ahead.mp_prefetch(options, worker_init_fn=_leave_signals)
-  yield from ahead
+  if not workers:
+    yield from ahead
+    return
+  options = grain.MultiprocessingOptions(num_workers=workers)
+  made = iter(ahead.mp_prefetch(options, worker_init_fn=_leave_signals))
+  try:
+    yield from made
+  finally:
+    made.close()
+    # Grain's queues lie in reference cycles. Left to a collection that happens
+    # while other semaphores are made, theirs cannot be given back (Python 3.12:
+    # "ResourceTracker called reentrantly").
+    del made
+    gc.collect()
 
 
 def _leave_signals(index: int, count: int) -> None:
