@@ -13,15 +13,12 @@ same command again adds what is missing. PyTorch may lie in another environment:
 """
 
 import argparse
-import json
-import pathlib
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks import peers, record
 from rethink import datasets, entry
 
 MODELS = ("mlp_1x512", "alexnet", "inception")
@@ -34,54 +31,24 @@ SIDES = (
   "torch_resident_compiled",
   "torch_resident_compiled_bfloat16",
 )
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-class Side:
-  """A process that trains an epoch when told to.
-
-  Attributes:
-    facts: parameters, version and device, as it reports them.
-  """
-
-  def __init__(self, side: str, model: str, data: str, args):
-    if side.startswith("torch"):
-      program = [args.torch_python, str(_ROOT / "benchmarks/torch_side.py")]
-    else:
-      program = [sys.executable, "-m", "benchmarks.jax_side"]
-      program += [f"--dataset={args.dataset}", f"--data_dir={args.data_dir}"]
-    given = {
-      "data": data,
-      "model": model,
-      "side": side,
-      "batch_size": args.batch_size,
-    }
-    self._process = subprocess.Popen(
-      program + [f"--{name}={value}" for name, value in given.items()],
-      cwd=_ROOT,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    self.facts = self._read()
-
-  def epoch(self) -> dict[str, float]:
-    """Trains and evaluates once; seconds."""
-    assert self._process.stdin
-    print("epoch", file=self._process.stdin, flush=True)
-    return self._read()
-
-  def close(self) -> None:
-    """Lets the process end."""
-    self._process.communicate()
-
-  def _read(self) -> dict:
-    assert self._process.stdout
-    for line in self._process.stdout:
-      if line.startswith("{"):
-        return json.loads(line)
-    self.close()
-    raise ChildProcessError(f"exit code {self._process.returncode}, see above")
+def start(side: str, model: str, data: str, args) -> peers.Peer:
+  """A process that trains and evaluates an epoch per line; seconds."""
+  if side.startswith("torch"):
+    program = [args.torch_python, str(peers.ROOT / "benchmarks/torch_side.py")]
+  else:
+    program = [sys.executable, "-m", "benchmarks.jax_side"]
+    program += [f"--dataset={args.dataset}", f"--data_dir={args.data_dir}"]
+  given = {
+    "data": data,
+    "model": model,
+    "side": side,
+    "batch_size": args.batch_size,
+  }
+  return peers.Peer(
+    program + [f"--{name}={value}" for name, value in given.items()]
+  )
 
 
 def measure(model: str, data: str, args, kept: record.Record) -> None:
@@ -92,11 +59,11 @@ def measure(model: str, data: str, args, kept: record.Record) -> None:
     for side in args.sides
     if not kept.has(model=model, side=side, round=number)
   ]
-  running: dict[str, Side] = {}
+  running: dict[str, peers.Peer] = {}
   try:
     for side in dict.fromkeys(side for _, side in missing):
       try:
-        running[side] = Side(side, model, data, args)
+        running[side] = start(side, model, data, args)
       except ChildProcessError as error:
         print(f"{model}, {side}: left out, {error}", file=sys.stderr)
         continue
@@ -110,7 +77,7 @@ def measure(model: str, data: str, args, kept: record.Record) -> None:
           side=side,
           round=number,
           **process.facts,
-          **process.epoch(),
+          **process.ask("epoch"),
         )
   finally:
     for process in running.values():

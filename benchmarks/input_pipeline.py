@@ -8,10 +8,8 @@ others use read images per CPU second (user and system time of all threads).
 """
 
 import argparse
-import json
 import pathlib
 import resource
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +17,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from benchmarks import record
+from benchmarks import peers, record
 from rethink import entry, example, records
 from rethink.pipeline import cache, decoding, frames, order, stream
 
@@ -116,42 +114,24 @@ def main(argv: list[str] | None = None) -> None:
       for side in TF_SIDES if theirs else ():
         name = f"tf.data {side}"
         if not kept.has(side=name, round=number):
-          sample = _ask(theirs, f"{side}\n")
+          sample = theirs.ask(side)
           kept.add(side=name, round=number, **sample)
     if theirs:
-      theirs.communicate()
+      theirs.close()
   _show(kept)
 
 
-def _start_tf(args, split: decoding.Split, folder: str) -> subprocess.Popen:
+def _start_tf(args, split: decoding.Split, folder: str) -> peers.Peer:
   positions = split.entries.position.tolist()
   found, _ = records.rows(split.source, positions, False)
   for i, (_, row) in enumerate(found):
     data = row[split.keys.image]
     (pathlib.Path(folder) / f"{i:06d}.jpg").write_bytes(data)
-  script = str(pathlib.Path(__file__).with_name("tf_side.py"))
-  process = subprocess.Popen(
-    [
-      args.tf_python,
-      script,
-      folder,
-      f"{args.image_size}",
-      f"{args.batch_size}",
-    ],
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    text=True,
-  )
-  print(f"tf.data: {_ask(process, '')}", flush=True)
-  return process
-
-
-def _ask(process: subprocess.Popen, line: str) -> record.Sample:
-  assert process.stdin and process.stdout
-  process.stdin.write(line)
-  process.stdin.flush()
-  return json.loads(process.stdout.readline())
+  script = str(peers.ROOT / "benchmarks" / "tf_side.py")
+  sizes = [f"{args.image_size}", f"{args.batch_size}"]
+  peer = peers.Peer([args.tf_python, script, folder, *sizes])
+  print(f"tf.data: {peer.facts}", flush=True)
+  return peer
 
 
 def _show(kept: record.Record) -> None:

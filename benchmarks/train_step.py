@@ -17,10 +17,8 @@ over all devices. torchvision's batch norm has scales, ours has none.
 """
 
 import argparse
-import json
+import functools
 import os
-import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,13 +32,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import record
+from benchmarks import peers, record
 from configs import imagenet
 from rethink import entry, recipes, schedules, settings, train
 from rethink.pipeline import resident, stream, streamed
 
 SIDES = ("synthetic", "streamed", "cached")
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def _config(args) -> Any:
@@ -117,33 +114,14 @@ class Ours:
       jax.block_until_ready(self._state.step)  # nothing runs ahead of the clock
 
 
-def _start_torch(args) -> subprocess.Popen:
+def _start_torch(args) -> peers.Peer:
   given = ("image_size", "batch_size", "dtype", "steps")
-  script = str(_ROOT / "benchmarks" / "torch_inception.py")
+  script = str(peers.ROOT / "benchmarks" / "torch_inception.py")
   command = [args.torch_python, script]
   command += [f"--{name}={getattr(args, name)}" for name in given]
-  process = subprocess.Popen(
-    command + (["--compiled"] if args.torch_compiled else []),
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  print(_read(process), file=sys.stderr)  # once it is warm
-  return process
-
-
-def _ask(process: subprocess.Popen) -> dict[str, Any]:
-  assert process.stdin
-  print("steps", file=process.stdin, flush=True)
-  return _read(process)
-
-
-def _read(process: subprocess.Popen) -> dict[str, Any]:
-  assert process.stdout
-  for line in process.stdout:
-    if line.startswith("{"):
-      return json.loads(line)
-  sys.exit(f"PyTorch's side ended with exit code {process.wait()}, see above")
+  peer = peers.Peer(command + (["--compiled"] if args.torch_compiled else []))
+  print(peer.facts, file=sys.stderr)
+  return peer
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -167,17 +145,18 @@ def main(argv: list[str] | None = None) -> None:
   settled = {name: getattr(args, name) for name in names}
   settled["device"] = jax.devices()[0].device_kind
   kept = record.Record(args.out, settled)
-  sides = [*SIDES, *(["torch"] if args.torch_python else [])]
   with tempfile.TemporaryDirectory() as folder:
     ours = Ours(args, folder)
+    sides = {side: functools.partial(ours.measure, side) for side in SIDES}
     theirs = _start_torch(args) if args.torch_python else None
-    for number in range(args.rounds):
-      for side in sides:
-        if not kept.has(side=side, round=number):
-          sample = _ask(theirs) if side == "torch" else ours.measure(side)
-          kept.add(side=side, round=number, **sample)
     if theirs:
-      theirs.communicate()
+      sides["torch"] = functools.partial(theirs.ask, "steps")
+    for number in range(args.rounds):
+      for side, measure in sides.items():
+        if not kept.has(side=side, round=number):
+          kept.add(side=side, round=number, **measure())
+    if theirs:
+      theirs.close()
   print(f"{kept.headline()}\n{settled}, {ours.parameters:,} parameters\n")
   speeds = {
     side: [

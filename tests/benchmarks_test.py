@@ -9,6 +9,7 @@ from benchmarks import (
   checkpoint,
   epoch,
   input_pipeline,
+  peers,
   record,
   startup,
   train_step,
@@ -51,6 +52,24 @@ def test_an_epoch_is_measured_and_not_measured_twice(noise, monkeypatch):
     assert sample["train_cpu_seconds"] > 0
   epoch.main(args)
   assert out.read_text() == first
+
+
+def test_a_peer_answers_until_it_ends():
+  code = """
+print('noise')
+print('{"warm": 1}', flush=True)
+print('noise', {"read": input()})
+print('{"seconds": 2}', flush=True)
+exit(3)
+"""
+  with pytest.raises(ChildProcessError, match="exit code 4"):
+    peers.Peer([sys.executable, "-c", "print('noise'); exit(4)"])
+  peer = peers.Peer([sys.executable, "-c", code])
+  assert peer.facts == {"warm": 1}
+  assert peer.ask("go") == {"seconds": 2}
+  with pytest.raises(ChildProcessError, match="exit code 3"):
+    peer.ask("go")
+  peer.close()
 
 
 def test_a_side_without_pytorch_says_what_to_install(tmp_path):
