@@ -80,7 +80,7 @@ start() { # start ARGUMENTS: on all workers, not tied to this connection
   command=$(printf '%q ' .venv/bin/python -m rethink.main --platform=tpu "$@")
   command=$(printf '%q' "$command >> run.log 2>&1; echo \$? > exit_code")
   on all "cd $folder; rm -f exit_code
-    if [ -f pid ]; then kill -KILL -- -\$(cat pid) 2>/dev/null; fi
+    if [ -f pid ]; then kill -s KILL -- -\$(cat pid) 2>/dev/null; fi
     setsid nohup sh -c $command < /dev/null > /dev/null 2>&1 & echo \$! > pid"
 }
 
@@ -91,7 +91,9 @@ wait_for_end() { # its exit code; 75 if the slice was taken away
       ACTIVE | UNKNOWN) ;;
       *) return 75 ;;
     esac
-    code=$(on 0 "cat $folder/exit_code 2>/dev/null || true") || code=
+    # A worker that was rebooted has no process, and none that says how it ended.
+    code=$(on 0 "cd $folder; if ! kill -s 0 -- -\$(cat pid) 2>/dev/null; then
+      cat exit_code 2>/dev/null || echo 1; fi") || code=
     [[ -z $code ]] || return "$code"
     sleep "$poll"
   done

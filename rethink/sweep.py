@@ -66,6 +66,9 @@ def _sweep() -> None:
       f"--only={_ONLY.value} matches none of: {', '.join(module.RUNS)}"
     )
   mine = names[_INDEX.value :: _COUNT.value]
+  if not mine:
+    print(f"nothing to do: {len(names)} runs, --count={_COUNT.value} jobs")
+    return
   if _LIST.value:
     print("\n".join(mine))
     return

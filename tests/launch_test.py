@@ -41,7 +41,7 @@ case "$(basename "$0") $*" in
     ;;
   *" create "*) [[ -z ${REFUSE:-} ]] || exit 1 ;;
   *"test -f"*) say found ;;
-  *"cat rethink-run/exit_code"*) say codes ;;
+  *"cat exit_code"*) say codes ;;
   srun*) exit "$(say codes)" ;;
   "kubectl apply "*) cat > "$RECORD/manifest" ;;
   sbatch*) # as Slurm: its own options, the script, the script's arguments
@@ -227,6 +227,26 @@ def test_what_starts_on_a_worker_runs_and_leaves_its_exit_code(
   assert log == 2 * f"-m|rethink.main|--platform=tpu|{'|'.join(_ARGS)}|"
 
 
+def test_a_worker_that_was_rebooted_counts_as_failed(call, tmp_path):
+  _, calls = call("tpu_vm.sh", "wait", states=["ACTIVE"], codes=["0"], **_TPU)
+  command = calls[1].partition("--command=")[2]
+  folder = tmp_path / "rethink-run"
+  folder.mkdir()
+
+  def said() -> str:
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stdout=-1)
+    assert done.returncode == 0
+    return done.stdout.decode()
+
+  with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+    (folder / "pid").write_text(f"{process.pid}\n")
+    assert said() == ""  # at work
+    process.kill()
+  assert said() == "1\n"  # gone without a word
+  (folder / "exit_code").write_text("75\n")
+  assert said() == "75\n"
+
+
 def test_tpu_without_a_name_says_what_is_missing(call):
   done, calls = call("tpu_vm.sh", "run", ZONE="z")
   assert done.returncode and "a name for the slice" in done.stderr
@@ -243,6 +263,7 @@ _JOB = {"SLURM_JOB_ID": "7", "PYTHON": "python"}
     (2, {}, False),
     (3, {}, False),
     (75, {"SLURM_RESTART_COUNT": "1000"}, True),  # saved: as often as it takes
+    (1, {}, False),  # a run of the sweep has failed, say
     (134, {}, True),
     (137, {"SLURM_RESTART_COUNT": "20"}, False),
   ],

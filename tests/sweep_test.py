@@ -66,6 +66,14 @@ def test_jobs_of_an_array_share_the_runs(tmp_path, data_dir):
   assert done.returncode == 2 and "--index=2 must be below" in done.stderr
 
 
+def test_a_job_of_an_array_larger_than_the_sweep_has_nothing_to_do(
+  tmp_path, data_dir
+):
+  done = _sweep(tmp_path, data_dir, "--index=9", "--count=10")
+  assert done.returncode == 0, done.stderr
+  assert done.stdout == "nothing to do: 9 runs, --count=10 jobs\n"
+
+
 def test_a_dry_run_says_what_would_happen(tmp_path, data_dir):
   only = "--only=mlp_1x512/*_labels"
   new = _sweep(tmp_path, data_dir, only, "--dry_run", *_QUICK)
