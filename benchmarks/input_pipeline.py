@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from benchmarks import peers, record
-from rethink import entry, example, records
+from rethink import entry, example
 from rethink.pipeline import cache, decoding, frames, order, stream
 
 SECONDS = 5
@@ -63,7 +63,7 @@ def _sides(
       yield len(batch.mask)
 
   def decoded() -> Iterator[int]:
-    found, _ = records.rows(split.source, range(len(ids)), False)
+    found = split.read(range(len(ids)))
     data = [np.frombuffer(row[split.keys.image], np.uint8) for _, row in found]
     while True:
       for one in data:
@@ -122,8 +122,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _start_tf(args, split: decoding.Split, folder: str) -> peers.Peer:
-  positions = split.entries.position.tolist()
-  found, _ = records.rows(split.source, positions, False)
+  found = split.read(split.entries.position.tolist())
   for i, (_, row) in enumerate(found):
     data = row[split.keys.image]
     (pathlib.Path(folder) / f"{i:06d}.jpg").write_bytes(data)

@@ -3,6 +3,7 @@ import functools
 import gc
 import itertools
 import pickle
+import shutil
 from multiprocessing.synchronize import SemLock
 
 import jax
@@ -339,6 +340,22 @@ def test_an_index_of_other_records_is_noticed(mixed):
     split._replace(entries=entries), frames.Central(_SIZE), 0
   )
   with pytest.raises(errors.DataError, match=index.FILE):
+    images(np.arange(12), 0)
+
+
+def test_a_record_that_was_damaged_after_the_index_was_made_is_named(
+  mixed, tmp_path
+):
+  shutil.copytree(f"{mixed}/mixed", tmp_path / "mixed")
+  decoding.open_split("mixed", str(tmp_path), "train")  # makes the index
+  (shard,) = (tmp_path / "mixed/1.0.0").glob("*train.array_record*")
+  content = bytearray(shard.read_bytes())
+  image = content.find(b"\xff\xd8")  # where a JPEG begins
+  content[image + 32 : image + 96] = bytes(64)
+  shard.write_bytes(content)
+  split = decoding.open_split("mixed", str(tmp_path), "train")
+  images = decoding.Decoded(split, frames.Central(_SIZE), 0)
+  with pytest.raises(errors.DataError, match=r"split 'train'.*--check mixed"):
     images(np.arange(12), 0)
 
 

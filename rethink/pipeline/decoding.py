@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,21 @@ class Split(NamedTuple):
   def take(self, rows: np.ndarray) -> "Split":
     """The split cut to the entries at these rows."""
     return self._replace(entries=self.entries.take(rows))
+
+  def read(self, positions: Sequence[int]) -> list[tuple[int, Any]]:
+    """(position, record) of each.
+
+    Raises:
+      DataError: if one cannot be read.
+    """
+    try:
+      return records.rows(self.source, positions, skip_damaged=False)[0]
+    except Exception as error:  # whatever ArrayRecord's C++ found
+      raise errors.DataError(
+        f"cannot read split {self.name!r} of {self.info.name}: {error};"
+        f" `python -m rethink.prepare --check {self.info.name}` names the"
+        " damaged file"
+      ) from error
 
 
 def open_split(
@@ -105,8 +121,7 @@ class Decoded:
     )
     images = np.empty((len(rows), *self.frame.shape), np.uint8)
     # All at once: each call of ArrayRecord's starts threads of its own.
-    positions = entries.position.tolist()
-    found, _ = records.rows(split.source, positions, skip_damaged=False)
+    found = split.read(entries.position.tolist())
 
     def fill(start: int) -> None:
       for i in range(start, min(start + _TOGETHER, len(rows))):

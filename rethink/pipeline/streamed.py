@@ -175,8 +175,8 @@ def _frame(config: Any, split: decoding.Split) -> frames.Frame:
   if config.central_fraction:
     return frames.Central(config.image_size, config.central_fraction)
   position = int(split.entries.position[0])
-  (found, *_), _ = records.rows(split.source, [position], skip_damaged=False)
-  data = found[1][split.keys.image]
+  ((_, record),) = split.read([position])
+  data = record[split.keys.image]
   height, width, channels = records.decode(data, f"record {position}").shape
   if config.image_size > min(height, width):
     raise errors.ConfigError(
