@@ -60,7 +60,7 @@ class Construction:
         " trains nothing"
       )
     self.loaded = splits.take(run_settings, run, data_dir)
-    run.cut(-1)  # a build is never resumed: rows of an unfinished one go
+    run.cut()  # a build is never resumed: rows of an unfinished one go
 
   def build(self, depth: int, one_hot: bool) -> None:
     """Builds the network, saves it and logs its row.

@@ -109,7 +109,7 @@ def run(
   if config.held_out:
     loaded = _hold_out(loaded, config.held_out)
     directory.update(data=loaded.sizes)
-  directory.cut(-1)
+  directory.cut()
   changed = loaded.report["changed_fraction"]
   print(
     f"{directory.name}: {len(loaded.train.id):,} examples, labels changed"

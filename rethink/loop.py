@@ -76,7 +76,7 @@ class Trainer:
       self.state = restored
     self.step = int(self.state.step)
     self.saved.forget_best_after(self.step)
-    run.cut(self.step)
+    run.cut(self.step, self.step // self.steps_per_epoch)
     self.chunk = 1
     self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
     self.saved_at = hosts.now()

@@ -122,10 +122,10 @@ def outlook(config, workdir: str | os.PathLike) -> str:
   """What `execute` would find: the state of a run, NEW or REFUSED."""
   record = runs.read(workdir)
   _, run_settings = resolve(config)
-  if not record.status:
+  if not (record.status and record.config):
     return NEW
   if record.config["fingerprint"] != runs.fingerprint(run_settings.outcome):
-    return REFUSED
+    return REFUSED if runs.held(record) else NEW
   return record.status["state"]
 
 

@@ -42,7 +42,7 @@ def run(
   call = specs.parse(learner, specs.public(learners), "method: learner")
   config = run_settings.config
   loaded = splits.take(run_settings, directory, data_dir)
-  directory.cut(-1)
+  directory.cut()
   images, ids = loaded.train.image, loaded.train.id
   points = views.on_host(
     images, config.image_size, config.eval_batch_size, config.normalize

@@ -110,6 +110,19 @@ def fingerprint(outcome: Mapping[str, Any]) -> str:
   return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def held(record: Record) -> bool:
+  """Whether a directory is of one config only: it has a result, or a state.
+
+  A run that was refused or killed early has nothing to lose, and does not hold
+  its directory against a corrected config.
+  """
+  saved = (record.workdir / "checkpoints").glob("*")
+  kept = record.status.get("state") == "done" or any(
+    step.name.isdigit() for step in saved
+  )
+  return kept and bool(record.config)  # manifests know the run, too
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
   """One line for each field that differs."""
   absent = "(no such field)"
@@ -165,14 +178,8 @@ class Run:
     record = empty if restart else read(self.workdir)
     self.check_lock = check_lock
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
-    # Without a saved state there is nothing to lose: a run that was refused or
-    # killed early does not hold its directory against a corrected config.
-    saved = (self.workdir / "checkpoints").glob("*")
-    held = record.status.get("state") == "done" or any(
-      step.name.isdigit() for step in saved
-    )
-    held = held and bool(record.config)  # manifests know the run, too
-    changed = held and differences(record.config["outcome"], outcome)
+    known = held(record)
+    changed = known and differences(record.config["outcome"], outcome)
     if changed:
       raise errors.ConfigError(
         f"{self.workdir} holds a run of another config:\n  "
@@ -185,9 +192,9 @@ class Run:
       "fingerprint": fingerprint(outcome),
       "outcome": outcome,
       "bookkeeping": json.loads(json.dumps(bookkeeping)),
-      "data": record.config["data"] if held else {},
+      "data": record.config["data"] if known else {},
     }
-    self._status = record.status if held else {}
+    self._status = record.status if known else {}
     self._seconds_before = self._status.get("seconds", 0.0)
     self._began = time.monotonic()
 
@@ -212,6 +219,8 @@ class Run:
 
   def start(self) -> None:
     """Says in the directory that this process works on it."""
+    if not self._status:  # it will not describe the rows of an earlier start
+      (self.workdir / "metrics.jsonl").unlink(missing_ok=True)
     files.write_json(self.workdir / "config.json", self._config)
     self._status = {
       **self._status,
@@ -244,14 +253,18 @@ class Run:
     self._config["data"] = data
     files.write_json(self.workdir / "config.json", self._config)
 
-  def cut(self, step: int) -> None:
-    """Forgets the rows past a step: their state was lost with the process."""
+  def cut(self, step: int = -1, epoch: int = 0) -> None:
+    """Forgets what is past a state, as it was lost with the process.
+
+    Args:
+      step: of the state; the rows up to it stay.
+      epoch: the last one that had ended; its examples stay.
+    """
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
     files.write(self.workdir / "metrics.jsonl", text)
-    last = self.rows[-1]["epoch"] if self.rows else 0
     for path in (self.workdir / "examples").glob("epoch*.npz"):
-      if int(path.stem[5:]) > last:
+      if int(path.stem[5:]) > epoch:
         path.unlink()
 
   def log(self, row: Row) -> None:

@@ -67,6 +67,30 @@ def test_cut_forgets_the_rows_past_a_step(tmp_path):
   assert [row["step"] for row in runs.read(tmp_path).rows] == [5, 10]
 
 
+def test_examples_are_kept_up_to_the_state_not_to_the_last_row(tmp_path):
+  run = _run(tmp_path)
+  one = {name: [0] for name in runs.EXAMPLES}
+  for epoch in (10, 15, 20):
+    run.log_examples(epoch, one)
+  run.log({"step": 10, "epoch": 10})
+  run.cut(17, 17)
+  assert [*runs.read_examples(tmp_path)] == [10, 15]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_start_from_nothing_leaves_no_rows_that_its_status_does_not_know(
+  restart, tmp_path
+):
+  run = _run(tmp_path)
+  run.update(parameters=5)
+  run.log({"step": 1, "epoch": 1})
+  if restart:
+    _save_something(tmp_path)
+  runs.Run(tmp_path, {"model": "mlp()"}, {}, restart=restart).start()
+  record = runs.read(tmp_path)
+  assert not record.rows and "parameters" not in record.status
+
+
 def _save_something(path):
   (path / "checkpoints" / "10").mkdir(parents=True)
 

@@ -87,6 +87,11 @@ def test_a_dry_run_says_what_would_happen(tmp_path, data_dir):
   assert "true_labels: done\n" in after.stdout
   other = _sweep(tmp_path, data_dir, only, "--dry_run")
   assert "true_labels: of another config, would be refused" in other.stdout
+  run = runs.Run(tmp_path / "demo/mlp_1x512/random_labels", {"seed": 9}, {})
+  run.start()
+  run.update(state="failed")
+  other = _sweep(tmp_path, data_dir, only, "--dry_run")
+  assert "random_labels: new\n" in other.stdout  # nothing saved, nothing held
 
 
 def test_runs_of_one_architecture_share_their_programs(tmp_path, data_dir):
