@@ -15,14 +15,10 @@ import time
 import uuid
 from typing import Any
 
-from rethink import errors
+from rethink import errors, locks
 
-NAME = "lock.json"
-HEARTBEAT_SECONDS = 10.0
-# Without a heartbeat for so long, a holder counts as dead.
-STALE_SECONDS = 60.0
 # How long to wait for a holder: it may be leaving, or be dead for less than
-# STALE_SECONDS, as when a scheduler starts a killed run again at once.
+# locks.STALE_SECONDS, as when a scheduler starts a killed run again at once.
 WAIT_SECONDS = 90.0
 _POLL_SECONDS = 5.0
 # Of one request: a hanging connection should not cost the lease.
@@ -38,9 +34,9 @@ class Lease:
   """
 
   def __init__(self, bucket: Any, folder: str, copy: pathlib.Path):
-    self._bucket, self._name = bucket, f"{folder}/{NAME}"
+    self._bucket, self._name = bucket, f"{folder}/{locks.NAME}"
     self._where = f"gs://{bucket.name}/{folder}"
-    self._copy = copy / NAME
+    self._copy = copy / locks.NAME
     self._blob = bucket.blob(self._name)
     self._text = json.dumps(
       {
@@ -53,6 +49,7 @@ class Lease:
     self._one_at_a_time = threading.Lock()
     self._stop = threading.Event()
     self._thread = threading.Thread(target=self._beat, daemon=True)
+    self._written = 0.0  # when it last was, by this machine's clock
     self.lost = False
 
   def __enter__(self) -> "Lease":
@@ -67,7 +64,7 @@ class Lease:
       if held is None:  # released meanwhile
         continue
       who, age = _holder(held), self._age(held)
-      if age > STALE_SECONDS:
+      if age > locks.STALE_SECONDS:
         if self._write(held.generation):
           _say(f"{self._where} is taken over from {who}, which is gone")
           break
@@ -90,6 +87,21 @@ class Lease:
       with contextlib.suppress(Exception):  # it becomes stale by itself
         self._blob.delete(if_generation_match=self._blob.generation)
 
+  def check(self) -> None:
+    """Makes sure that this process still has it; cheap while it beats.
+
+    Raises:
+      LostError: if another process has taken it over.
+      Exception: whatever the client raises, if the bucket does not answer.
+    """
+    silent = time.monotonic() - self._written
+    recent = silent < 2 * locks.HEARTBEAT_SECONDS
+    if self.lost or (not recent and not self.held()):
+      raise locks.LostError(
+        f"{self._where} was taken over by another process while this one did"
+        " not respond; it leaves the run to that one"
+      )
+
   def held(self) -> bool:
     """Whether this process still has it; asks the bucket.
 
@@ -107,7 +119,7 @@ class Lease:
       return not self.lost
 
   def _beat(self) -> None:
-    while not self.lost and not self._stop.wait(HEARTBEAT_SECONDS):
+    while not self.lost and not self._stop.wait(locks.HEARTBEAT_SECONDS):
       with contextlib.suppress(Exception):  # a bucket that is away for a while
         self.held()
 
@@ -115,17 +127,19 @@ class Lease:
     """Replaces the lock of this generation, 0 for none; False if it is not."""
     from google.api_core import exceptions  # pyright: ignore
 
+    began = time.monotonic()
     try:
       self._blob.upload_from_string(
         self._text, if_generation_match=generation, timeout=_REQUEST_SECONDS
       )
+      self._written = began
       return True
     except exceptions.PreconditionFailed:
       # The answer to an earlier attempt may have been lost.
       held = self._bucket.get_blob(self._name)
       with contextlib.suppress(exceptions.NotFound):
         if held is not None and held.download_as_text() == self._text:
-          self._blob = held
+          self._blob, self._written = held, began
           return True
       return False
 

@@ -163,17 +163,11 @@ class Run:
       check_lock: raises if another process has taken the directory over.
 
     Raises:
-      ConfigError: with the fields that differ, if it is of another run, or if
-        the directory cannot be written.
+      ConfigError: with the fields that differ, if it is of another run.
     """
     self.workdir = pathlib.Path(workdir).absolute()
     self.name = name or self.workdir.name
-    try:
-      self.workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise errors.ConfigError(
-        f"--workdir={workdir} cannot be written: {error.strerror}"
-      ) from None
+    self.workdir.mkdir(parents=True, exist_ok=True)
     empty = Record(self.workdir, {}, {}, [])
     record = empty if restart else read(self.workdir)
     self.check_lock = check_lock
@@ -254,12 +248,7 @@ class Run:
     files.write_json(self.workdir / "config.json", self._config)
 
   def cut(self, step: int = -1, epoch: int = 0) -> None:
-    """Forgets what is past a state, as it was lost with the process.
-
-    Args:
-      step: of the state; the rows up to it stay.
-      epoch: the last one that had ended; its examples stay.
-    """
+    """Forgets rows past a step and examples past an epoch: past a state."""
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
     files.write(self.workdir / "metrics.jsonl", text)

@@ -10,10 +10,10 @@ import pathlib
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from rethink import errors, leases, retries
+from rethink import errors, leases, locks, retries
 
 SCHEME = "gs://"
 _PUSH_SECONDS = 30.0
@@ -53,9 +53,9 @@ def local(workdir: str) -> Iterator[str]:
     def carry() -> None:
       while not stop.wait(_PUSH_SECONDS):
         try:
-          if not lease.held():
-            return
-          mirror.push()
+          mirror.push(lease.check)
+        except locks.LostError:
+          return
         except Exception as error:  # the next round tries again
           text = f"rethink: warning: {workdir}: {error}"
           print(text, file=sys.stderr, flush=True)
@@ -72,18 +72,14 @@ def local(workdir: str) -> Iterator[str]:
 
 def _finish(lease: leases.Lease, mirror: "_Mirror", workdir: str) -> None:
   try:
-    held = retries.persist(lease.held)
-    if held:
-      mirror.push()
+    retries.persist(lease.held)
+    mirror.push(lease.check)
+  except locks.LostError:
+    raise
   except Exception as error:  # of any layer between here and the bucket
     raise errors.RethinkError(
       f"{workdir} lacks the last changes: {error}; run the same command again"
     ) from error
-  if not held:
-    raise errors.RethinkError(
-      f"{workdir} was taken over by another process while this one did not"
-      " respond; it leaves the run to that one"
-    )
 
 
 def _fault(workdir: str, error: Exception) -> errors.RethinkError:
@@ -127,18 +123,27 @@ class _Mirror:
     """Brings what the bucket has; what was damaged may stay there."""
     for blob in self._bucket.list_blobs(prefix=f"{self._folder}/"):
       name = blob.name.removeprefix(f"{self._folder}/")
-      if name.startswith((leases.NAME, "damaged/")) or name.endswith("/"):
+      if name.startswith(locks.NAME) or name.endswith("/"):
         continue
       path = self._copy / name
+      if name.startswith("damaged/"):  # only their names, so that all stay
+        self._copy.joinpath(*name.split("/")[:2]).mkdir(
+          parents=True, exist_ok=True
+        )
+        continue
       path.parent.mkdir(parents=True, exist_ok=True)
       retries.persist(lambda b=blob, p=path: b.download_to_filename(str(p)))
       self._sent[name] = _stamp(path)
 
-  def push(self) -> None:
+  def push(self, check: Callable[[], None] = lambda: None) -> None:
     """Makes the bucket equal to the folder as it is now, in a safe order.
 
     Rows precede the state that they lead to, a state precedes its manifest,
     and the status that tells of all comes last; what goes, goes in reverse.
+
+    Args:
+      check: raises if another process has the run now; asked before each file,
+        as gigabytes take minutes.
     """
     status, before, text = self._copy / _STATUS, {}, b""
     if status.exists():
@@ -149,6 +154,7 @@ class _Mirror:
     for name in sorted(changed, key=_rank):
       blob = self._bucket.blob(f"{self._folder}/{name}")
       path = str(self._copy / name)
+      check()
       with contextlib.suppress(FileNotFoundError):  # a state has just gone
         if name == _STATUS:
           retries.persist(lambda b=blob: b.upload_from_string(text))
@@ -157,6 +163,7 @@ class _Mirror:
         self._sent[name] = found[name]
     gone = sorted(self._sent.keys() - found.keys(), key=_rank, reverse=True)
     for name in gone:
+      check()
       retries.persist(lambda n=name: self._delete(n))
       del self._sent[name]
 
@@ -176,7 +183,7 @@ class _Mirror:
       steps = parts[0] in ("checkpoints", "best") and len(parts) > 1
       if (
         any(mark in part for part in parts for mark in _PARTIAL)
-        or parts[0].startswith(leases.NAME)
+        or parts[0].startswith(locks.NAME)
         or (steps and not self._copy.joinpath(*parts[:2], _MANIFEST).exists())
       ):
         continue

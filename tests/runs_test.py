@@ -154,12 +154,6 @@ def test_a_broken_file_is_named(tmp_path):
     runs.read(tmp_path)
 
 
-def test_a_workdir_that_cannot_be_written_is_named(tmp_path):
-  (tmp_path / "file").write_text("")
-  with pytest.raises(errors.ConfigError, match="--workdir"):
-    _run(tmp_path / "file" / "run")
-
-
 def test_status_says_which_code_and_versions(tmp_path):
   _run(tmp_path)
   status = json.loads((tmp_path / "status.json").read_text())

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from rethink import errors, leases, locks, methods, runs, storage
+from rethink import checkpoints, errors, leases, locks, methods, runs, storage
 from tests.conftest import ROOT, clean_environment
 from tests.faults_test import _ARGS
 from tests.loop_test import StopAfter, end
@@ -147,6 +147,19 @@ def test_files_are_carried_in_a_safe_order_and_only_whole_states(
   ]
 
 
+def test_what_was_damaged_on_two_machines_stays_in_the_bucket(bucket):
+  for text in ("first", "second"):
+    with storage.local(_WORKDIR) as folder:
+      state = pathlib.Path(folder, "checkpoints", "5")
+      state.mkdir(parents=True)
+      (state / "d").write_text(text)
+      checkpoints._set_aside(state)
+  assert _names(bucket) == {
+    "damaged/checkpoints-5.1/d",
+    "damaged/checkpoints-5.2/d",
+  }
+
+
 def test_f29_a_second_machine_is_refused_by_name(bucket, monkeypatch):
   monkeypatch.setattr(leases, "WAIT_SECONDS", 0.0)
   with storage.local(_WORKDIR):
@@ -162,14 +175,14 @@ def test_f29_a_second_machine_is_refused_by_name(bucket, monkeypatch):
 def test_f29_a_silent_machine_loses_its_run_and_changes_nothing_more(
   bucket, monkeypatch
 ):
-  monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.2)
+  monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.2)
   with (
     pytest.raises(errors.RethinkError, match="was taken over by another"),
     storage.local(_WORKDIR) as first,
   ):
     with locks.hold(first) as lock:
       lock.check()
-      monkeypatch.setattr(leases, "STALE_SECONDS", -1.0)
+      monkeypatch.setattr(locks, "STALE_SECONDS", -1.0)
       with storage.local(_WORKDIR) as second:
         limit = time.monotonic() + 60
         with pytest.raises(locks.LostError, match="was taken over by process"):
@@ -179,6 +192,31 @@ def test_f29_a_silent_machine_loses_its_run_and_changes_nothing_more(
         pathlib.Path(second, "metrics.jsonl").write_text("new")
     pathlib.Path(first, "metrics.jsonl").write_text("old")
   assert bucket.blob("a/run/metrics.jsonl").download_as_text() == "new"
+
+
+def test_f29_a_machine_that_was_frozen_while_it_carried_stops_at_once(
+  bucket, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 60.0)  # it does not beat
+  mirror = storage._Mirror(bucket, "a/run", tmp_path)
+  for name in ("a", "b", "c"):
+    (tmp_path / name).write_text("1")
+  asked = []
+  with leases.Lease(bucket, "a/run", tmp_path) as lease:
+
+    def check():
+      if asked:  # frozen after the first file
+        lock = bucket.get_blob("a/run/lock.json")
+        lock.upload_from_string('{"token": "other"}')
+        lease._written -= 1e6
+      asked.append(1)
+      lease.check()
+
+    with pytest.raises(locks.LostError, match="taken over"):
+      mirror.push(check)
+    with pytest.raises(locks.LostError, match="taken over"):
+      lease.check()
+  assert _names(bucket) == {"a", "lock.json"}
 
 
 def test_f29_of_many_that_take_over_one_wins(bucket, tmp_path, monkeypatch):
@@ -221,7 +259,7 @@ def test_last_changes_that_do_not_arrive_are_an_error(bucket, monkeypatch):
 def test_f29_a_new_process_waits_for_a_lock_that_is_left_behind(
   bucket, monkeypatch, capsys
 ):
-  monkeypatch.setattr(leases, "STALE_SECONDS", 0.6)
+  monkeypatch.setattr(locks, "STALE_SECONDS", 0.6)
   monkeypatch.setattr(leases, "_POLL_SECONDS", 0.1)
   bucket.blob("a/run/lock.json").upload_from_string('{"pid": 7, "host": "x"}')
   with storage.local(_WORKDIR):
@@ -367,7 +405,7 @@ def test_f1_a_run_in_a_bucket_killed_and_gone_with_its_disk_goes_on(
   bucket, address, tmp_path, data_dir
 ):
   def start(workdir):
-    return _start(workdir, tmp_path, data_dir, 80, "s.leases.STALE_SECONDS = 1")
+    return _start(workdir, tmp_path, data_dir, 80, "s.locks.STALE_SECONDS = 1")
 
   process = start(_WORKDIR)
   limit = time.monotonic() + 300
