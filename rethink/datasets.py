@@ -99,7 +99,7 @@ def naming(name: str, data_dir: str, directory: str) -> Iterator[None]:
   """Makes whatever a reader raises a DataError that names the data set."""
   try:
     yield
-  except errors.DataError:
+  except errors.RethinkError:
     raise
   except Exception as error:  # any reader's fault is the data's fault here
     raise errors.DataError(

@@ -7,13 +7,16 @@ import json
 import os
 import pathlib
 import sys
+import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from rethink import errors
+
+_POLL_SECONDS = 0.2  # flock itself would wait through signals
 
 
 def write(path: pathlib.Path, content: str | bytes) -> None:
@@ -57,7 +60,9 @@ def append(path: pathlib.Path, line: str) -> None:
 
 
 @contextlib.contextmanager
-def hold(path: pathlib.Path, work: str) -> Iterator[None]:
+def hold(
+  path: pathlib.Path, work: str, stopped: Callable[[], bool] = lambda: False
+) -> Iterator[bool]:
   """Waits for the process of this machine that holds the lock file `path`.
 
   The kernel releases the lock of a process that ends in whatever way, so none
@@ -66,18 +71,30 @@ def hold(path: pathlib.Path, work: str) -> Iterator[None]:
   Args:
     path: of the file.
     work: what its holder does, "prepares ..." say; for who waits.
+    stopped: looked at while waiting.
+
+  Yields:
+    Whether it is held: False if stopped before.
   """
+  told = False
   with path.open("a") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      print(
-        f"rethink: waiting for another process that {work}",
-        file=sys.stderr,
-        flush=True,
-      )
-      fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+    while True:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        break
+      except BlockingIOError:
+        if not told:
+          print(
+            f"rethink: waiting for another process that {work}",
+            file=sys.stderr,
+            flush=True,
+          )
+          told = True
+      if stopped():
+        yield False
+        return
+      time.sleep(_POLL_SECONDS)
+    yield True
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:

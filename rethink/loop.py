@@ -53,8 +53,14 @@ class Trainer:
     config = self.config = run_settings.config
     self.book = config.bookkeeping
     everywhere, spread = resident.shardings()
+    alone = jax.process_count() == 1  # of several none may leave by itself
     self.data = passes.open_data(
-      run_settings, run, data_dir, everywhere, spread
+      run_settings,
+      run,
+      data_dir,
+      everywhere,
+      spread,
+      lambda: alone and bool(stop.name),
     )
     hosts.require_equal(run.identity)
     info = self.data.known.info

@@ -81,6 +81,7 @@ def open_data(
   data_dir: str,
   everywhere: resident.Sharding,
   spread: resident.Sharding,
+  stopped: Callable[[], bool],
 ) -> Passes:
   """Loads the data as `config.pipeline` says and binds the run to them.
 
@@ -90,13 +91,15 @@ def open_data(
     data_dir: where prepared data sets lie.
     everywhere: sharding with a copy on each device.
     spread: sharding of the rows of a batch.
+    stopped: looked at while all images are read, if that is necessary.
 
   Raises:
     DataError: if data are missing or damaged.
+    PreemptedError: if stopped.
     ConfigError: if they do not fit the config, or not the run so far.
   """
   if run_settings.config.pipeline == "stream":
-    data = streamed.load(run_settings, data_dir)
+    data = streamed.load(run_settings, data_dir, stopped)
     splits.bind(run, data.known)
     return StreamedPasses(run_settings, data, spread)
   loaded = splits.take(run_settings, run, data_dir)

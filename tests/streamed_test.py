@@ -1,5 +1,7 @@
 """A run on the stream path: the same data as in memory, and exact resuming."""
 
+import contextlib
+import shutil
 import threading
 
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 from rethink import (
   errors,
+  files,
   methods,
   passes,
   recipes,
@@ -20,6 +23,7 @@ from rethink import (
 from rethink.pipeline import (
   decoding,
   frames,
+  index,
   resident,
   splits,
   stream,
@@ -71,7 +75,9 @@ def _passes(config, workdir, data_dir):
   known = settings.resolve(config)
   run = runs.Run(str(workdir), known.outcome, known.bookkeeping)
   everywhere, spread = resident.shardings()
-  found = passes.open_data(known, run, data_dir, everywhere, spread)
+  found = passes.open_data(
+    known, run, data_dir, everywhere, spread, lambda: False
+  )
   info = found.known.info
   recipe = recipes.build(known, info.num_classes, spread)
   length = schedules.Length(jnp.int32(found.steps_per_epoch), jnp.int32(100))
@@ -216,6 +222,32 @@ def test_a_cache_serves_clean_passes_of_a_run_with_random_crops(
   _execute(noisy, tmp_path / "cached", mixed)
   assert len(asked) == cached  # each once, and no more than are looked at
   assert end(tmp_path / "cached") == end(tmp_path / "whole")
+
+
+def test_a_stop_while_all_images_are_read_once_ends_the_run(
+  noisy, tmp_path, mixed
+):
+  shutil.copytree(f"{mixed}/mixed", tmp_path / "mixed")
+  (tmp_path / "mixed/1.0.0" / index.FILE).unlink(missing_ok=True)
+  with pytest.raises(errors.PreemptedError, match="--check"):
+    _execute(noisy, tmp_path / "run", str(tmp_path), StopAfter(0))
+  assert runs.read(tmp_path / "run").status["state"] == "preempted"
+  assert not (tmp_path / "mixed/1.0.0" / index.FILE).exists()
+
+
+def test_a_stop_while_another_process_makes_the_cache_is_heard(
+  noisy, tmp_path, mixed
+):
+  noisy.regularizers = ()
+  noisy.bookkeeping.cache_dir = str(tmp_path / "cache")
+  _execute(noisy, tmp_path / "first", mixed)
+  for made in (tmp_path / "cache").glob("*.npy"):
+    made.unlink()
+  with contextlib.ExitStack() as stack:
+    for lock in (tmp_path / "cache").glob("*.lock"):
+      stack.enter_context(files.hold(lock, "makes the cache"))
+    with pytest.raises(errors.PreemptedError):
+      _execute(noisy, tmp_path / "second", mixed, StopAfter(1))
 
 
 def test_a_stop_while_the_cache_is_made_loses_nothing(noisy, tmp_path, mixed):

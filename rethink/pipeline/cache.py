@@ -79,8 +79,10 @@ def open_cache(
   try:
     root.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-      with files.hold(path.with_suffix(".lock"), f"makes {path}"):
-        if not path.exists() and not _make(decoded, path, stopped):
+      lock = path.with_suffix(".lock")
+      with files.hold(lock, f"makes {path}", stopped) as held:
+        done = path.exists() or (held and _make(decoded, path, stopped))
+        if not done:
           return None
   except OSError as error:
     raise errors.DataError(f"cannot write {path}: {error}") from error

@@ -3,7 +3,7 @@
 import concurrent.futures
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +54,12 @@ class Split(NamedTuple):
 
 
 def open_split(
-  name: str, data_dir: str, split: str, *, skip_damaged: bool = False
+  name: str,
+  data_dir: str,
+  split: str,
+  *,
+  skip_damaged: bool = False,
+  stopped: Callable[[], bool] = lambda: False,
 ) -> Split:
   """A split of a prepared data set; reads its index only.
 
@@ -63,12 +68,14 @@ def open_split(
     data_dir: the folder that holds `name/version/`.
     split: its name.
     skip_damaged: leave out records that cannot be read or decoded.
+    stopped: looked at while the index is made.
 
   Raises:
     DataError: if the data set is missing or damaged.
+    PreemptedError: if stopped.
     ConfigError: if it has no such split.
   """
-  known = index.load(name, data_dir, skip_damaged=skip_damaged)
+  known = index.load(name, data_dir, skip_damaged=skip_damaged, stopped=stopped)
   if split not in known.splits:
     raise errors.ConfigError(
       f"{known.info.name} has no split {split!r}; for config.train_split and"

@@ -10,7 +10,7 @@ import io
 import json
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -69,16 +69,24 @@ class _Surveyed(NamedTuple):
   skipped: list[str]
 
 
-def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
+def load(
+  name: str,
+  data_dir: str,
+  *,
+  skip_damaged: bool = False,
+  stopped: Callable[[], bool] = lambda: False,
+) -> Index:
   """The index of a prepared data set; makes and keeps it if there is none.
 
   Args:
     name: "name" (newest version) or "name:version".
     data_dir: the folder that holds `name/version/`.
     skip_damaged: leave out records that cannot be read or decoded.
+    stopped: looked at while it is made.
 
   Raises:
     DataError: if the data set is missing or damaged.
+    PreemptedError: if stopped.
   """
   path = pathlib.Path(datasets.find(name, data_dir)) / FILE
   found = _read(path)
@@ -89,7 +97,7 @@ def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
       file=sys.stderr,
       flush=True,
     )
-    found = build(name, data_dir, skip_damaged=skip_damaged)
+    found = build(name, data_dir, skip_damaged=skip_damaged, stopped=stopped)
   if found.skipped and not skip_damaged:
     raise errors.DataError(
       f"{found.skipped[0]}; config.skip_damaged=True leaves out what is damaged"
@@ -98,7 +106,13 @@ def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
   return found
 
 
-def build(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
+def build(
+  name: str,
+  data_dir: str,
+  *,
+  skip_damaged: bool = False,
+  stopped: Callable[[], bool] = lambda: False,
+) -> Index:
   """Reads and decodes every record; keeps what it finds if the disk lets it.
 
   Arguments and errors as for `load`.
@@ -114,7 +128,7 @@ def build(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
     for split, split_info in sorted(builder.info.splits.items()):
       if split_info.num_examples:
         source = datasets.encoded(builder, split, keys)
-        parts = _survey(source, keys, channels, skip_damaged)
+        parts = _survey(source, keys, channels, skip_damaged, stopped)
         splits[split], digests = _assemble(split, parts, len(classes))
         skipped += [f"split {split!r}: {x}" for p in parts for x in p.skipped]
         counts[split] = sum(p.counts for p in parts)
@@ -140,9 +154,18 @@ def build(name: str, data_dir: str, *, skip_damaged: bool = False) -> Index:
 
 
 def _survey(
-  source: Any, keys: records.Keys, channels: int, skip_damaged: bool
+  source: Any,
+  keys: records.Keys,
+  channels: int,
+  skip_damaged: bool,
+  stopped: Callable[[], bool],
 ) -> list[_Surveyed]:
   def survey(start: int) -> _Surveyed:
+    if stopped():
+      raise errors.PreemptedError(
+        "stopped while all images were read once; `python -m rethink.prepare"
+        " --check NAME` does that beforehand, the same command begins it anew"
+      )
     positions = range(start, min(start + _CHUNK, len(source)))
     rows, skipped = records.rows(source, positions, skip_damaged)
     found = _Surveyed(

@@ -68,17 +68,24 @@ class Streamed(NamedTuple):
     return self._replace(images=found)
 
 
-def load(run: Any, data_dir: str) -> Streamed:
+def load(
+  run: Any, data_dir: str, stopped: Callable[[], bool] = lambda: False
+) -> Streamed:
   """Opens the data of a run; `run` is `settings.Settings`.
 
   Raises:
     DataError: if data are missing or damaged.
+    PreemptedError: if stopped.
     ConfigError: if split, subset or frames do not fit the data set.
   """
   config = run.config
   train, test = (
     decoding.open_split(
-      config.dataset, data_dir, name, skip_damaged=config.skip_damaged
+      config.dataset,
+      data_dir,
+      name,
+      skip_damaged=config.skip_damaged,
+      stopped=stopped,
     )
     for name in (config.train_split, config.test_split)
   )
