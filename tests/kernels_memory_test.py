@@ -60,6 +60,44 @@ def test_a_limit_on_the_address_space_counts():
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
+@pytest.mark.parametrize(
+  ("mine", "folder", "limit", "use", "cached"),
+  [
+    (
+      "0::/slurm/job_7/step_0",
+      "slurm/job_7",  # the limit is above the process
+      "memory.max",
+      "memory.current",
+      "inactive_file",
+    ),
+    (
+      "9:name=systemd:/\n4:cpu,memory:/slurm/job_7",
+      "memory/slurm/job_7",
+      "memory.limit_in_bytes",
+      "memory.usage_in_bytes",
+      "total_inactive_file",
+    ),
+    ("0::/", "", "memory.max", "memory.current", "inactive_file"),
+  ],
+  ids=["version 2", "version 1", "container"],
+)
+def test_the_limit_of_a_control_group_counts(
+  mine, folder, limit, use, cached, tmp_path, monkeypatch
+):
+  (tmp_path / "mine").write_text(mine + "\n")
+  group = tmp_path / "groups" / folder
+  (group / "step_0").mkdir(parents=True)
+  monkeypatch.setattr(memory, "_MINE", tmp_path / "mine")
+  monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
+  (group / use).write_text("3000000\n")
+  (group / "memory.stat").write_text(f"anon 5\n{cached} 2000000\nshmem 1\n")
+  for text, wanted in (("5000000", 4_000_000), ("9", 0)):
+    (group / limit).write_text(f"{text}\n")
+    assert memory.available_bytes() == wanted
+  (group / limit).write_text("max\n")
+  assert memory.available_bytes() > 4_000_000
+
+
 def test_the_peak_is_of_what_came_since():
   def spent(megabytes: int) -> float:
     memory.forget_peak()

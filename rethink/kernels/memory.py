@@ -10,14 +10,20 @@ import psutil
 
 from rethink import errors
 
-_CGROUP = pathlib.Path("/sys/fs/cgroup")
+_GROUPS = pathlib.Path("/sys/fs/cgroup")
+_MINE = pathlib.Path("/proc/self/cgroup")
+# By version: below _GROUPS; files of limit and use; what can be had back.
+_VERSIONS = {
+  1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+  2: ("", "memory.max", "memory.current", ""),
+}
 
 
 def available_bytes() -> int:
   """Bytes that JAX's first device can still give to this process.
 
   On a CPU the least of what the machine has, what the address space may grow to
-  (`ulimit -v`) and what the control group (a container, a Slurm job) may take.
+  (`ulimit -v`) and what control groups (a container, a Slurm job) may take.
   """
   stats = jax.devices()[0].memory_stats()
   if jax.default_backend() != "cpu" and stats:
@@ -26,14 +32,30 @@ def available_bytes() -> int:
   soft, _ = resource.getrlimit(resource.RLIMIT_AS)
   if soft != resource.RLIM_INFINITY:
     limits.append(soft - psutil.Process().memory_info().vms)
-  try:
-    allowed = (_CGROUP / "memory.max").read_text().strip()
-    if allowed != "max":
-      used = int((_CGROUP / "memory.current").read_text())
-      limits.append(int(allowed) - used)
-  except OSError:
-    pass  # no control group of version 2
-  return max(0, min(limits))
+  return max(0, min(limits + _left_by_groups()))
+
+
+def _left_by_groups() -> list[int]:
+  """Bytes that each limited control group above this process can still give."""
+  lines = _MINE.read_text().splitlines() if _MINE.exists() else []
+  left = []
+  for _, controllers, path in (line.split(":", 2) for line in lines):
+    if controllers and "memory" not in controllers.split(","):
+      continue
+    below, limit, use, prefix = _VERSIONS[1 if controllers else 2]
+    root = _GROUPS / below
+    group = root / path.lstrip("/")
+    for folder in (group, *group.parents):
+      if not folder.is_relative_to(root):
+        break
+      # Not all are limited, and a container sees no more than its own.
+      with contextlib.suppress(OSError, ValueError):  # int("max")
+        allowed = int((folder / limit).read_text())
+        used = int((folder / use).read_text())
+        lines = (folder / "memory.stat").read_text().splitlines()
+        cached = dict(line.split() for line in lines)[f"{prefix}inactive_file"]
+        left.append(allowed - used + int(cached))
+  return left
 
 
 def forget_peak() -> None:
