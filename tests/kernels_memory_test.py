@@ -5,7 +5,13 @@ import psutil
 import pytest
 
 from rethink import errors
-from rethink.kernels import memory, preconditioners, primal
+from rethink.kernels import (
+  convolution,
+  interpolation,
+  memory,
+  preconditioners,
+  primal,
+)
 from tests import kernels_oracle as oracle
 
 
@@ -39,6 +45,37 @@ def test_primal_checks_memory(monkeypatch):
   monkeypatch.setattr(memory, "available_bytes", lambda: 100)
   with pytest.raises(errors.ConfigError, match="least squares in 5 features"):
     primal.least_squares(np.zeros((50, 5), np.float32), np.zeros((50, 2)))
+
+
+@pytest.mark.parametrize(
+  ("kernel", "filters", "needs"),
+  [
+    ("linear()", 4, "least squares in 33 features"),
+    ("linear()", 40, "cholesky"),
+    ("gaussian()", 40, "321 features"),
+  ],
+)
+def test_memory_is_checked_before_random_features_are_made(
+  kernel, filters, needs, monkeypatch
+):
+  images = np.random.default_rng(0).integers(0, 256, (50, 12, 12, 1), np.uint8)
+  monkeypatch.setattr(memory, "available_bytes", lambda: 5_000)
+
+  def refuse(*args):
+    raise AssertionError("made")
+
+  monkeypatch.setattr(convolution.Filters, "blocks", refuse)
+  problem = interpolation.Problem(
+    images[:40],
+    np.arange(40) % 3,
+    images[40:],
+    np.arange(10) % 3,
+    3,
+    kernel=kernel,
+    steps=(f"random_convolution({filters})",),
+  )
+  with pytest.raises(errors.ConfigError, match=needs):
+    interpolation.interpolate(problem)
 
 
 def test_predicted_bytes_of_a_factor():

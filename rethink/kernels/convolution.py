@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import bits, errors
-from rethink.kernels import maps, tiles
+from rethink.kernels import maps, memory, tiles
 
 _PER_FILTER = 8  # two rectifiers in four quadrants
 _PATCHES = 100_000  # from which the whitening is estimated
@@ -199,10 +199,21 @@ def features(filters: Filters, *splits: np.ndarray) -> list[np.ndarray]:
   Args:
     filters: whose features.
     *splits: images; the first ones are the training split.
+
+  Raises:
+    ConfigError: if memory does not suffice.
   """
-  matrix = ConvolutionGram(filters, splits[0])
-  blocks = list(matrix._passes(*splits[1:]))
-  return [np.concatenate(parts, 1) for parts in zip(*blocks, strict=True)]
+  width, others = filters.num_features, sum(map(len, splits[1:]))
+  memory.check(
+    lambda n: 4 * width * (n + others), len(splits[0]), f"{width:,} features"
+  )
+  found = [np.empty((len(images), width), np.float32) for images in splits]
+  end = 0
+  for parts in ConvolutionGram(filters, splits[0])._passes(*splits[1:]):
+    start, end = end, end + parts[0].shape[1]
+    for whole, part in zip(found, parts, strict=True):
+      whole[:, start:end] = part
+  return found
 
 
 @jax.jit

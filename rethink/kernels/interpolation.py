@@ -128,6 +128,8 @@ def interpolate(problem: Problem) -> Fitted:
   size = splits[0][0].size
   if filters is not None:
     size = filters.num_features
+    if linear and size < len(targets):  # before minutes go into features
+      primal.check_memory(len(targets), size, problem.num_classes)
     if not linear or size < len(targets):
       splits, filters = tuple(convolution.features(filters, *splits)), None
   seconds = {"features": time.monotonic() - began}

@@ -28,6 +28,17 @@ class Weights(NamedTuple):
   rank: int
 
 
+def check_memory(n: int, d: int, classes: int) -> None:
+  """Refuses `least_squares` of [n, d] features that would not fit.
+
+  Raises:
+    ConfigError: if memory does not suffice.
+  """
+  memory.check(
+    lambda _: 6 * 8 * (d + classes) ** 2, n, f"least squares in {d:,} features"
+  )
+
+
 def least_squares(
   features: np.ndarray, targets: np.ndarray, ridge: float = 0.0
 ) -> Weights:
@@ -47,9 +58,7 @@ def least_squares(
   """
   (n, d), classes = features.shape, targets.shape[1]
   width = d + classes
-  memory.check(
-    lambda _: 6 * 8 * width**2, n, f"least squares in {d:,} features"
-  )
+  check_memory(n, d, classes)
   triangle = np.zeros((width, width))
   np.fill_diagonal(triangle[:d, :d], np.sqrt(ridge))
   rows = max(width, 1024)
