@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 import time
+import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -22,16 +23,21 @@ _POLL_SECONDS = 0.2  # flock itself would wait through signals
 def write(path: pathlib.Path, content: str | bytes) -> None:
   """Puts a content in place of a file's, whole or not at all.
 
+  Of several processes that write it at once one wins.
+
   Raises:
     RethinkError: naming the file, if the disk refuses.
   """
-  partial = path.with_name(path.name + ".partial")
+  partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
   with _naming(path):
-    with open(partial, "wb") as f:
-      f.write(content.encode() if isinstance(content, str) else content)
-      f.flush()
-      os.fsync(f.fileno())  # also when the machine dies after the next line
-    os.replace(partial, path)
+    try:
+      with open(partial, "wb") as f:
+        f.write(content.encode() if isinstance(content, str) else content)
+        f.flush()
+        os.fsync(f.fileno())  # also when the machine dies after the next line
+      os.replace(partial, path)
+    finally:
+      partial.unlink(missing_ok=True)
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:

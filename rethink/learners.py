@@ -15,7 +15,7 @@ import numpy as np
 from rethink import errors, evaluate, recipes, schedules, settings, train
 from rethink.expressivity import construct
 from rethink.kernels import gram, primal, solver
-from rethink.pipeline import resident
+from rethink.pipeline import order, resident
 
 
 class Context(NamedTuple):
@@ -64,7 +64,9 @@ def network(context: Context) -> Fitted:
   recipe = recipes.build(context.run_settings, 2, spread)
   channels = context.images.shape[-1]
   images = jax.device_put(context.images, everywhere)
-  steps = -(-len(images) // config.batch_size)
+  steps = order.steps_per_epoch(
+    len(images), config.batch_size, config.drop_last
+  )
   length = schedules.Length(
     jnp.int32(steps), jnp.int32(steps * config.num_epochs)
   )
@@ -90,8 +92,8 @@ def network(context: Context) -> Fitted:
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     for epoch in range(config.num_epochs):
       context.between()
-      order = resident.epoch_order(keys.order, jnp.int32(epoch), len(images))
-      state = advance(state, data, order, inputs, 0, steps)
+      rows = resident.epoch_order(keys.order, jnp.int32(epoch), len(images))
+      state = advance(state, data, rows, inputs, 0, steps)
       last = epoch + 1 == config.num_epochs
       if not last and (epoch + 1) % config.eval_every_epochs:
         continue

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import complexity, errors, learners, settings, specs
+from rethink import complexity, errors, learners, settings, specs, train
 from rethink.pipeline import views
 from tests.conftest import random_examples
 
@@ -69,6 +69,26 @@ def test_a_network_that_is_hardly_trained_attains_less(context, config):
   fitted = learners.network(_context(config, N))
   assert (np.abs(_attained(context, fitted)) < 0.5).all()
   assert fitted.facts["epochs"] == 1
+
+
+def test_a_network_leaves_short_batches_out_on_request(config, monkeypatch):
+  config.image_size, config.num_epochs, config.batch_size = 4, 1, 25
+  ends = []
+  program = train.program
+
+  def recorded(*args):
+    advance = program(*args)
+
+    def record(state, data, order, inputs, start, stop):
+      ends.append(stop)
+      return advance(state, data, order, inputs, start, stop)
+
+    return record
+
+  monkeypatch.setattr(train, "program", recorded)
+  for config.drop_last in (False, True):
+    learners.network(_context(config, N))
+  assert ends == [3] * DRAWS + [2] * DRAWS
 
 
 def test_a_network_is_judged_by_its_averages(context, config):

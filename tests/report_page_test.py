@@ -112,7 +112,10 @@ def test_the_papers_lines_are_drawn_only_at_its_scale(out):
 
 
 def test_every_color_has_one_for_dark_pages(out):
-  assert len(set(style.COLORS)) == len(style.MARKERS) == 6
+  looks = [style.look(i) for i in range(42)]
+  assert len({(look["color"], look["marker"]) for look in looks}) == 42
+  for kind in ("color", "marker"):
+    assert len({look[kind] for look in looks[:6]}) == 6
   for path in out.glob("*.svg"):
     text = path.read_text()
     light = re.sub(r"<style>@media.*?</style>", "", text, count=1)

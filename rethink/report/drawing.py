@@ -49,7 +49,7 @@ def _curves(
   factor = 100 if wanted.unit == "%" else 1
   last, paper = 0, False
   for i, line in enumerate(wanted.lines):
-    color = style.COLORS[i]
+    look = style.look(i)
     records = found.group(line.runs).records
     for n, record in enumerate(records):
       rows = [row for row in record.rows if line.metric in row]
@@ -62,21 +62,23 @@ def _curves(
       axes.plot(
         epochs,
         values,
-        color=color,
-        marker=None if n else style.MARKERS[i],
+        color=look["color"],
+        marker=None if n else look["marker"],
         markevery=(i * every // len(wanted.lines), every),
         alpha=_FADED if n else 1.0,
         label=None if n else line.label,
       )
       if wanted.early_stopping and line.metric.startswith("test/") and not n:
         best = np.maximum.accumulate(values)
-        axes.fill_between(epochs, values, best, color=color, alpha=0.2, lw=0)
+        axes.fill_between(
+          epochs, values, best, color=look["color"], alpha=0.2, lw=0
+        )
       last = max(last, epochs[-1])
     if line.paper and records:
       paper = True
       if comparable:
         x, y = zip(*line.paper, strict=True)
-        axes.plot(x, y, color=color, **style.PAPER)
+        axes.plot(x, y, color=look["color"], **style.PAPER)
   if last:
     until = min(last, wanted.until or last)
     axes.set_xlim(0, 1.02 * until)
@@ -100,7 +102,7 @@ def _against(
   rows = {row.runs: row for row in table.rows}
   paper = False
   for i, series in enumerate(wanted.series):
-    look: Look = dict(color=style.COLORS[i], marker=style.MARKERS[i])
+    look: Look = style.look(i)
     cells = [
       (x, found.cell(rows[name], column))
       for x, name in series.points
@@ -142,6 +144,7 @@ def _profile(
 ) -> bool:
   """Draws; the paper has no such lines."""
   for i, trace in enumerate(wanted.traces):
+    look = style.look(i)
     for n, record in enumerate(found.group(trace.runs).records):
       curve = runs.read_curve(record.workdir, trace.curve)
       if not curve:
@@ -149,8 +152,8 @@ def _profile(
       axes.plot(
         curve[trace.x],
         curve[trace.y],
-        color=style.COLORS[i],
-        marker=None if n else style.MARKERS[i],
+        color=look["color"],
+        marker=None if n else look["marker"],
         markevery=0.1,  # of the length of the line as it is seen
         alpha=_FADED if n else 1.0,
         label=None if n else trace.label,
@@ -173,8 +176,7 @@ def _examples(
         continue
       epochs = [row["epoch"] for row in rows]
       look: Look = dict(
-        color=style.COLORS[i],
-        marker=style.MARKERS[i],
+        **style.look(i),
         markevery=max(1, len(epochs) // 12),
         alpha=_FADED if n else 1.0,
       )

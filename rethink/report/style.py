@@ -21,8 +21,8 @@ _DARK = {
   GRID: "#3a4048",
   PAPER_WHITE: "#16191d",
 }
-COLORS = tuple(_DARK)[:6]
-MARKERS = ("o", "s", "^", "D", "v", "P")  # for prints without color
+_COLORS = tuple(_DARK)[:6]
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # for prints without color
 PAPER: dict[str, Any] = dict(
   linestyle=(0, (4, 2)), linewidth=0.9
 )  # thin and dashed
@@ -51,6 +51,14 @@ _RC: dict[Any, Any] = {
   "legend.frameon": False,
   "svg.fonttype": "none",  # text stays text
 }
+
+
+def look(i: int) -> dict[str, str]:
+  """Color and marker of line i; the pairs of 42 lines differ."""
+  return {
+    "color": _COLORS[i % len(_COLORS)],
+    "marker": _MARKERS[i % len(_MARKERS)],
+  }
 
 
 def context(key: str):
