@@ -29,7 +29,7 @@ slow: .venv/installed  ## minutes on two cores
 
 SMOKE := table1_cifar10 fig1_randomization fig2_implicit table4_random_labels \
   memorize table3_kernels kernel_curves interpolants expressivity rademacher \
-  table2_imagenet imagenet_sample
+  table2_imagenet imagenet_sample mlp_fit
 
 smoke: .venv/installed  ## every experiment, small, from nothing to the page
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \

@@ -32,11 +32,15 @@ def read() -> dict[str, Any]:
       return None
     return done.stdout.strip() if done.returncode == 0 else None
 
-  changed = git(
-    "status", "--porcelain", "--", str(root), str(root.parent / "configs")
-  )
+  commit = changed = None
+  # An environment may lie inside of another project's repository.
+  if git("ls-files", "--error-unmatch", __file__) is not None:
+    commit = git("rev-parse", "HEAD")
+    changed = git(
+      "status", "--porcelain", "--", str(root), str(root.parent / "configs")
+    )
   return {
-    "commit": git("rev-parse", "HEAD") or "unknown",
+    "commit": commit or "unknown",
     "dirty": changed != "" if changed is not None else None,
     "versions": {
       "python": platform.python_version(),

@@ -1,8 +1,11 @@
 import json
+import shutil
+import subprocess
 
 import pytest
 
 from rethink import errors, runs
+from tests.conftest import ROOT, python
 
 
 def _run(path, **outcome):
@@ -152,6 +155,25 @@ def test_a_broken_file_is_named(tmp_path):
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(errors.ConfigError, match=r"config\.json"):
     runs.read(tmp_path)
+
+
+def test_the_commit_of_a_repository_around_the_environment_is_not_ours(
+  tmp_path,
+):
+  code = (
+    "import provenance; r = provenance.read(); print(r['commit'], r['dirty'])"
+  )
+  package = tmp_path / ".venv" / "rethink"
+  package.mkdir(parents=True)
+  shutil.copy(ROOT / "rethink/provenance.py", package)
+  (tmp_path / ".gitignore").write_text(".venv\n")
+  for command in (
+    "init -q",
+    "add .gitignore",
+    "-c user.name=x -c user.email=x commit -qm x",
+  ):
+    subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+  assert python("-c", code, PYTHONPATH=str(package)).stdout == "unknown None\n"
 
 
 def test_status_says_which_code_and_versions(tmp_path):
