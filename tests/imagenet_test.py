@@ -440,9 +440,9 @@ def test_photos_of_several_sizes_come_from_a_folder(tmp_path, no_tensorflow):
   for split, entries in found.splits.items():
     rows = _rows(path, split)
     assert sorted(entries.id) == list(entries.id)
-    for i, name in enumerate(entries.name):
-      row = rows[entries.position[i]]
-      assert row["id"] == name
+    for i, position in enumerate(entries.position):
+      row = rows[position]
+      name = row["id"]
       assert entries.id[i] == bits.hash64(f"{split}/{name.decode()}")
       assert row["image"] == (root / split / name.decode()).read_bytes()
       assert entries.label[i] == row["label"] == "abcd".index(chr(name[0]))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rethink.kernels import gram, linear, measures, solver
+from rethink.kernels import gram, linear, measures
 from tests import kernels_oracle as oracle
 
 KERNEL = "gaussian(bandwidth=2.5)"
@@ -36,22 +36,6 @@ def test_spectrum_is_that_of_the_matrix():
   np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
-def test_labellings_fitted_together_are_those_fitted_alone():
-  points, _ = oracle.data(80, 8)
-  test_points, test = oracle.data(20, 8, seed=1)
-  rng = np.random.default_rng(0)
-  labels = {p: rng.integers(0, 3, 80) for p in (0.0, 0.5, 1.0)}
-  matrix = gram.PointGram(gram.parse(KERNEL), points)
-  rows = measures.by_labels(matrix, labels, test_points, test.argmax(1), 3)
-  assert list(rows) == [0.0, 0.5, 1.0]
-  for p, row in rows.items():
-    alone = solver.solve(matrix, np.eye(3)[labels[p]])
-    outputs = matrix.predict(test_points, alone.coefficients)
-    assert row["train_error"] == 0.0
-    assert row["test_error"] == measures.error(outputs, test.argmax(1))
-    assert row["norm"] == pytest.approx(alone.report()["norm"])
-
-
 def test_other_centres_fit_the_points_with_a_larger_norm():
   points, targets = oracle.data(60, 8)
   kernel = gram.parse(KERNEL)
@@ -73,7 +57,7 @@ def test_being_wrong_on_more_points_costs_norm():
   both = oracle.solve(
     KERNEL, np.vstack([points, more]), np.vstack([targets, np.eye(3)[wrong]])
   )
-  assert measures.error(both.fitted[60:], right.argmax(1)) == 1.0
+  assert (both.fitted[60:].argmax(1) == wrong).all()
   assert both.report()["norm"] > 1.2 * best
 
 

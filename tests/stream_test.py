@@ -97,7 +97,6 @@ def test_what_is_known_of_a_data_set_is_what_load_knows(data_dir):
   for split, entries in known.splits.items():
     np.testing.assert_array_equal(entries.id, loaded.splits[split].id)
     np.testing.assert_array_equal(entries.label, loaded.splits[split].label)
-    assert [x.decode() for x in entries.name] == list(loaded.names[split])
 
 
 # Order.

@@ -4,14 +4,13 @@ Section 5 of the paper: the norm of the min-norm solution does not predict
 generalization; other functions that fit as well have larger norms.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-from rethink import errors, specs
-from rethink.kernels import gram, solver
+from rethink import specs
+from rethink.kernels import gram
 
 
 def norms(coefficients: np.ndarray, fitted: np.ndarray) -> dict[str, float]:
@@ -64,90 +63,6 @@ def spectrum(kernel: specs.Call, points: np.ndarray) -> np.ndarray:
   matrix = gram.PointGram(kernel, points)
   whole = matrix.columns(np.arange(len(points)))
   return np.linalg.eigvalsh((whole + whole.T) / 2)[::-1]
-
-
-def by_labels(
-  matrix: gram.Gram,
-  labels: Mapping[Any, np.ndarray],
-  test_points: np.ndarray,
-  test_labels: np.ndarray,
-  num_classes: int,
-  **how: Any,
-) -> dict[Any, dict[str, float]]:
-  """Fits several labellings of the same points with one factorization.
-
-  The corruption sweep of Belkin, Ma & Mandal (2018): labels by corruption
-  probability.
-
-  Args:
-    matrix: K of the training points.
-    labels: name -> int[n].
-    test_points: as `matrix.predict` takes them.
-    test_labels: int[m], true ones.
-    num_classes: K of the data set.
-    **how: to `solver.solve`.
-
-  Returns:
-    name -> train_error (against the labels learned), test_error, norm (total,
-    as in `norms`) and residual (the largest of all names).
-  """
-  targets = [np.eye(num_classes)[values] for values in labels.values()]
-  solution = solver.solve(matrix, np.hstack(targets), **how)
-  outputs = matrix.predict(test_points, solution.coefficients)
-  rows = {}
-  for position, (name, values) in enumerate(labels.items()):
-    part = slice(position * num_classes, (position + 1) * num_classes)
-    fitted = solution.fitted[:, part]
-    rows[name] = {
-      "train_error": error(fitted, values),
-      "test_error": error(outputs[:, part], test_labels),
-      "norm": float(np.linalg.norm(solution.norms[part])),
-      "residual": solution.residual,
-    }
-  return rows
-
-
-def held_out_errors(
-  kernels: Sequence[specs.Call],
-  points: np.ndarray,
-  labels: np.ndarray,
-  num_classes: int,
-  every: int = 5,
-  **how: Any,
-) -> list[float]:
-  """The error of each kernel on training points that it did not learn.
-
-  What a bandwidth may be chosen by; test points may not.
-
-  Args:
-    kernels: of `functions`, with their bandwidths.
-    points: float32[n, d], of the training split.
-    labels: int[n].
-    num_classes: columns of the targets.
-    every: each so many-th point is held out.
-    **how: to `solver.solve`.
-
-  Returns:
-    An error for each kernel; inf where its equations could not be solved.
-  """
-  held = np.arange(len(points)) % every == 0
-  targets = np.eye(num_classes)[labels[~held]]
-  found = []
-  for kernel in kernels:
-    matrix = gram.PointGram(kernel, points[~held])
-    try:
-      solution = solver.solve(matrix, targets, **how)
-    except errors.ConfigError:
-      found.append(float("inf"))
-      continue
-    outputs = matrix.predict(points[held], solution.coefficients)
-    found.append(error(outputs, labels[held]))
-  return found
-
-
-def error(outputs: np.ndarray, labels: np.ndarray) -> float:
-  """The fraction of examples whose largest output is not the label's."""
-  return float(np.mean(outputs.argmax(1) != labels))
 
 
 class Interpolant(NamedTuple):

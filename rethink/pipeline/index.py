@@ -29,13 +29,11 @@ class Entries(NamedTuple):
     id: uint64[n].
     label: int32[n]; what the data set says.
     position: int64[n]; of the record in the split.
-    name: bytes[n]; the source name behind the id.
   """
 
   id: np.ndarray
   label: np.ndarray
   position: np.ndarray
-  name: np.ndarray
 
   def take(self, rows: np.ndarray) -> "Entries":
     """The entries at these rows."""
@@ -214,7 +212,6 @@ def _assemble(
     np.array(ids, np.uint64),
     label,
     np.array([x for part in parts for x in part.positions], np.int64),
-    np.array(names),
   )
   order = np.argsort(entries.id)
   entries = entries.take(order)
