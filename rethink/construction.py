@@ -178,9 +178,4 @@ class Construction:
     }
 
   def _between(self) -> None:
-    self.run.check_lock()
-    if self.stop.name:
-      raise errors.PreemptedError(
-        f"{self.stop.name}: nothing to save; run the same command again to"
-        " start over"
-      )
+    signals.check(self.stop, self.run)

@@ -35,3 +35,8 @@ class PreemptedError(RethinkError):
   """Asked to stop; the state is saved and the same command goes on."""
 
   exit_code = 75  # EX_TEMPFAIL: schedulers requeue on it
+
+
+def reason(error: BaseException) -> str:
+  """The first line of what any error says, or its name."""
+  return str(error).partition("\n")[0] or type(error).__name__

@@ -78,7 +78,7 @@ def join(
     )
   except Exception as error:  # of JAX, gRPC or a cluster's own library
     raise errors.ConfigError(
-      f"the processes of this run cannot meet: {str(error).splitlines()[0]};"
+      f"the processes of this run cannot meet: {errors.reason(error)};"
       " --num_processes=1 is for one alone"
     ) from error
   finally:

@@ -116,12 +116,7 @@ def run(
     f" {changed:.1%}, {run_settings.kernel} on {jax.devices()[0].device_kind}",
     flush=True,
   )
-  directory.check_lock()
-  if stop.name:
-    raise errors.PreemptedError(
-      f"{stop.name}: nothing of {directory.workdir} is saved before it is"
-      " solved; run the same command again to begin anew"
-    )
+  signals.check(stop, directory)
   memory.forget_peak()
   began = time.monotonic()
   fitted = run_settings.interpolant(

@@ -205,7 +205,7 @@ def _check_platform(wanted: str) -> None:
     found = jax.default_backend()
   except RuntimeError as error:
     raise errors.ConfigError(
-      f"JAX cannot use its devices: {str(error).splitlines()[0]}; does another"
+      f"JAX cannot use its devices: {errors.reason(error)}; does another"
       " process hold them, is JAX_PLATFORMS right?"
     ) from None
   if wanted and found != wanted:

@@ -4,7 +4,6 @@ import time
 
 from rethink import (
   complexity,
-  errors,
   learners,
   runs,
   settings,
@@ -50,12 +49,7 @@ def run(
   signs = complexity.signs(ids, draws, config.seed)
 
   def between() -> None:
-    directory.check_lock()
-    if stop.name:
-      raise errors.PreemptedError(
-        f"{stop.name}: nothing of {directory.workdir} is saved before all sign"
-        " vectors are fitted; run the same command again to begin anew"
-      )
+    signals.check(stop, directory)
 
   between()
   began = time.monotonic()

@@ -2,6 +2,9 @@
 
 import signal
 import sys
+from typing import Any
+
+from rethink import errors
 
 
 class StopFlag:
@@ -29,3 +32,22 @@ class StopFlag:
         file=sys.stderr,
         flush=True,
       )
+
+
+def check(stop: StopFlag, run: Any) -> None:
+  """Between pieces of work of which nothing is saved before the end.
+
+  Args:
+    stop: asks to leave.
+    run: the open `runs.Run`.
+
+  Raises:
+    LostError: if another process has taken the run's directory over.
+    PreemptedError: if asked to stop.
+  """
+  run.check_lock()
+  if stop.name:
+    raise errors.PreemptedError(
+      f"{stop.name}: nothing of {run.workdir} is saved before its end; run the"
+      " same command again to begin anew"
+    )

@@ -91,8 +91,7 @@ def _fault(workdir: str, error: Exception) -> errors.RethinkError:
   busy = isinstance(error, exceptions.TooManyRequests)
   final = isinstance(error, kinds) and not busy
   kind = errors.ConfigError if final else errors.RethinkError
-  reason = str(error).partition("\n")[0] or type(error).__name__
-  return kind(f"--workdir={workdir} cannot be used: {reason}")
+  return kind(f"--workdir={workdir} cannot be used: {errors.reason(error)}")
 
 
 def _open(workdir: str) -> tuple[Any, str]:

@@ -21,17 +21,19 @@ with locks.hold(sys.argv[1]):
   print("held", flush=True)
   time.sleep(60)
 """
-# Waits for the file `go`, so that all start together.
+# Waits for the file `go`, so that all start together, and holds until `end`.
 _RACER = """
 import pathlib, sys, time
 from rethink import errors, locks
 workdir = pathlib.Path(sys.argv[1])
+print("ready", flush=True)
 while not (workdir / "go").exists():
   time.sleep(0.0005)
 try:
   with locks.hold(workdir):
     print("won", flush=True)
-    time.sleep(2)
+    while not (workdir / "end").exists():
+      time.sleep(0.01)
 except errors.ConfigError:
   print("refused", flush=True)
 """
@@ -47,10 +49,15 @@ def _process(code: str, workdir) -> subprocess.Popen:
   )
 
 
+def _line(process: subprocess.Popen) -> str:
+  assert process.stdout
+  return process.stdout.readline().strip()
+
+
 @pytest.fixture
 def holder(tmp_path):
   process = _process(_HOLDER, tmp_path)
-  assert process.stdout and process.stdout.readline() == "held\n"
+  assert _line(process) == "held"
   yield process
   process.kill()
   process.communicate(timeout=60)
@@ -128,11 +135,18 @@ def test_f29_a_torn_lock_is_held_until_it_is_old(tmp_path):
 def test_f29_of_many_that_take_over_one_wins(tmp_path):
   _write(tmp_path, 1e6, host="far", machine="far")
   racers = [_process(_RACER, tmp_path) for _ in range(6)]
-  time.sleep(1)
+  assert [_line(p) for p in racers] == ["ready"] * 6
   (tmp_path / "go").touch()
-  said = sorted(p.communicate(timeout=60)[0].split()[-1] for p in racers)
-  assert said == ["refused"] * 5 + ["won"]
-  assert os.listdir(tmp_path) == ["go"]
+  said = []
+  for process in racers:
+    while (word := _line(process)) not in ("refused", "won"):
+      assert "is gone" in word  # whose lock was taken over
+    said.append(word)
+  assert sorted(said) == ["refused"] * 5 + ["won"]
+  (tmp_path / "end").touch()
+  for process in racers:
+    process.communicate(timeout=60)
+  assert sorted(os.listdir(tmp_path)) == ["end", "go"]
 
 
 def test_f29_a_take_over_that_died_is_taken_over_itself(tmp_path):

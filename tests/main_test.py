@@ -1,7 +1,5 @@
 """The entry points as a user types them: messages, exit codes, files."""
 
-import time
-
 import pytest
 
 from rethink import runs
@@ -97,10 +95,9 @@ def test_divergence_ends_with_exit_code_3(tmp_path, data_dir):
   assert "learning rate 1e+30" in done.stderr
 
 
-def test_help_is_quick_and_names_the_flags():
-  began = time.monotonic()
-  done = _main("--help")
-  assert time.monotonic() - began < 5  # benchmarks hold the real goal
+def test_help_names_the_flags_without_importing_jax():
+  done = python("-X", "importtime", "-m", "rethink.main", "--help")
+  assert "absl.flags" in done.stderr and "jax" not in done.stderr
   for flag in ("--config", "--workdir", "--data_dir"):
     assert flag in done.stdout
 
