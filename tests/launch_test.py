@@ -329,6 +329,15 @@ def test_the_commands_at_the_head_of_the_jobset_work(call, tmp_path):
   assert "gs://my-bucket/runs/my-run" in text
 
 
+def test_an_image_holds_nothing_that_git_ignores():
+  def names(path: pathlib.Path) -> set[str]:
+    lines = path.read_text().splitlines()
+    return {x.removeprefix("**/").strip("/") for x in lines if x[:1] != "#"}
+
+  ignored = names(_LAUNCH / "Dockerfile.dockerignore")
+  assert ignored == names(ROOT / ".gitignore")
+
+
 def test_slurm_warns_before_the_time_is_up():
   options = re.findall(
     r"^#SBATCH (.+)$", (_LAUNCH / "slurm.sbatch").read_text(), re.M
