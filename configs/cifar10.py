@@ -35,8 +35,9 @@ PARAMETERS = {
   "mlp_3x512": 1_735_178,
   "mlp_1x512": 1_209_866,
 }
-# Points; the paper's own numbers without batch norm lie 3 points apart.
-TOLERANCES = {model: 1.0 for model in MODELS} | {"inception_no_bn": 3.0}
+# Points of test accuracy, by column of Table 1 and Figure 2b: the paper's own
+# numbers without batch norm lie 3 points apart.
+TOLERANCES = {"inception_no_bn": {"test": 3.0, "last": 3.0, "best": 3.0}}
 TRAIN_EXAMPLES = 50_000
 STAND_INS = {
   "cifar10_jpeg": "JPEG copy of CIFAR-10, not the original pixels",
@@ -46,7 +47,8 @@ NOTES = (
   " the points in Figures 1a and 2b, 391 steps an epoch.",
   "Initialization, seeds and repeats are not in the paper; here initialization"
   " is He's normal one, but Glorot's uniform one for Inception without batch"
-  " norm, which diverges at the paper's rate otherwise.",
+  " norm, which diverges at the paper's rate otherwise. All seeds of a row have"
+  " the same corrupted labels and pixels.",
 )
 
 # The same networks, small, on 500 of the digits: what `smoke/` runs are.

@@ -91,7 +91,7 @@ def _rows(model: str) -> list[ex.Row]:
       runs=f"{model}/{labels}/{regularizers}",
       paper={"train": train, "test": test} if known else {},
       parameters=cifar10.PARAMETERS.get(model, 0),
-      tolerance=cifar10.TOLERANCES.get(model),
+      tolerances=cifar10.TOLERANCES.get(model, {}),
     )
     for its, regularizers, labels, train, test in _PAPER
     if its == (model if known else "inception")

@@ -127,8 +127,9 @@ REPORT = ex.Report(
   notes=(
     *cifar10.NOTES,
     "The paper prints no weight-decay coefficient; 5e-4 is this project's. For"
-    " the AlexNet, which failed to converge, four are tried; 4e-3 on dense"
-    " layers is that of the TensorFlow tutorial with the same layers.",
+    " the AlexNet, which failed to converge, four are tried; 4e-3 is what the"
+    " TensorFlow tutorial with the same layers takes on the two hidden dense"
+    " ones; here the layer of the logits has it, too.",
     "MLP 1×512 ends lower than in the paper, here and in Table 1. It does with"
     " another initialization, too, and lower still on images that are"
     " compressed once more: see configs/mlp_fit.py.",

@@ -29,7 +29,8 @@ def partially_corrupted_labels(
 
   The class is drawn from all K, so it may equal the old one: a fraction
   p (1 - 1/K) really changes. Nested in p: what is corrupted at p = 0.2 is
-  corrupted alike at p = 0.4.
+  corrupted alike at p = 0.4; for this reason two of these calls in one config
+  corrupt no more than the one with the larger p.
 
   Args:
     examples: any number of examples.

@@ -118,7 +118,7 @@ class Row(NamedTuple):
     runs: the runs' name without its last part, "/seed<k>".
     paper: column key to the paper's number in shown units, or its words.
     parameters: of the paper's network, 0 if it gives none.
-    tolerance: instead of the columns', None for theirs.
+    tolerances: instead of the columns', by column key.
     baseline: runs that relative measures divide by.
   """
 
@@ -126,7 +126,7 @@ class Row(NamedTuple):
   runs: str
   paper: Mapping[str, float | str] = {}
   parameters: int = 0
-  tolerance: float | None = None
+  tolerances: Mapping[str, float] = {}
   baseline: str = ""
 
 

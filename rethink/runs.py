@@ -95,7 +95,7 @@ def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
 
 
 def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
-  """The first epoch whose clean train loss is <= threshold (nats), or None.
+  """The first evaluated epoch with a clean train loss <= threshold, or None.
 
   The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
   """

@@ -339,6 +339,27 @@ def test_a_killed_preparer_goes_on_with_the_shards_that_are_missing(
   assert not list(root.glob("incomplete.*"))
 
 
+def test_leaving_damaged_photos_out_keeps_the_shards_that_are_whole(
+  with_damage, tmp_path, small_shards, monkeypatch
+):
+  damaged, cut, names = with_damage
+  data = tmp_path / "data"
+  monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})  # in this process
+  with pytest.raises(errors.DataError):
+    _prepare(damaged, cut, data)
+  root = data / "imagenet2012"
+  whole = [mark.stem for mark in root.glob("incomplete.*/done/*.json")]
+  assert whole
+  stamps = {
+    path.name: path.stat().st_mtime_ns
+    for name in whole
+    for path in root.glob(f"incomplete.*/{name}")
+  }
+  path = _prepare(damaged, cut, data, skip_damaged=True)
+  assert {n: (path / n).stat().st_mtime_ns for n in stamps} == stamps
+  assert all(name in (path / "skipped.txt").read_text() for name in names)
+
+
 def test_shards_of_another_plan_are_not_kept(
   made, source, prepared, with_damage, tmp_path, small_shards
 ):

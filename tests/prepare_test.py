@@ -118,6 +118,40 @@ def test_other_files_of_a_folder_are_left_out(tmp_path):
   assert dataset.info.splits == {"train": 6, "test": 2}
 
 
+def test_what_is_left_out_of_a_folder_is_said(tmp_path, capsys):
+  root = _tree(tmp_path / "images", ".png")
+  (root / "train" / "cat" / "photo.webp").write_bytes(b"RIFF")
+  (root / "train" / ".ipynb_checkpoints").mkdir()
+  _image(root / "train" / ".ipynb_checkpoints" / "0.png", _RGB[0])
+  _image(root / "train" / "cat" / "._0.png", _RGB[0])
+  dataset = _of_folder(root, tmp_path / "data")
+  assert dataset.info.class_names == ("cat", "dog", "emu")
+  assert dataset.info.splits == {"train": 6, "test": 2}
+  said = capsys.readouterr().err
+  assert "1 files that are no *.jpg or *.png are left out" in said
+
+
+@pytest.mark.parametrize("name", ["photo.webp", "deep/photo.png"])
+def test_a_class_without_a_usable_image_is_named(tmp_path, name):
+  root = _tree(tmp_path / "images", ".png")
+  path = root / "train" / "fox" / name
+  path.parent.mkdir(parents=True)
+  path.write_bytes(b"")
+  with pytest.raises(errors.DataError, match=r"fox has no \*\.jpg or \*\.png"):
+    _of_folder(root, tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "imagenet2012", "digits"])
+def test_a_known_name_is_not_given_to_other_images(tmp_path, name):
+  root = _tree(tmp_path / "images", ".png")
+  done = conftest.python(
+    *("-m", "rethink.prepare", name),
+    *(f"--folder={root}", f"--data_dir={tmp_path / 'data'}"),
+  )
+  assert done.returncode == 2 and f"my_{name}" in done.stderr
+  assert not (tmp_path / "data").exists()
+
+
 def test_images_of_another_size_are_named_with_the_way_out(tmp_path):
   root = _tree(tmp_path / "images", ".png")
   other = _image(root / "train" / "dog" / "wide.png", _RGB[0, :, :3])

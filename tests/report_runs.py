@@ -6,7 +6,7 @@ from rethink import runs, settings
 
 PARAMETERS = {  # as a model of the config would report
   "inception()": 1_649_402,
-  "inception(batch_norm=False)": 1_649_402,
+  "inception(batch_norm=False, kernel_init='glorot_uniform()')": 1_649_402,
   "alexnet()": 1_387_786,
   "mlp(widths=(512, 512, 512))": 1_735_178,
   "mlp(widths=(512,))": 1_209_866,

@@ -101,10 +101,15 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
     writer,
   )
 
-  skip = _SKIP_DAMAGED.value
-  if name == imagenet.NAME and not (_FOLDER.value or _NPZ.value):
+  skip, own = _SKIP_DAMAGED.value, _FOLDER.value or _NPZ.value
+  if own and name in (*official.CONTENT, imagenet.NAME, "digits"):
+    raise errors.ConfigError(
+      f"{name!r} is the name of a data set whose content is known; call yours"
+      f" my_{name}, say: reports compare {name} with the paper"
+    )
+  if name == imagenet.NAME:
     return imagenet.prepare(data_dir, _ARCHIVES.value, skip_damaged=skip)
-  if name in official.CONTENT and not (_FOLDER.value or _NPZ.value):
+  if name in official.CONTENT:
     return official.prepare(name, data_dir, _ARCHIVES.value)
   if _FOLDER.value and _KEEP_SIZES.value:
     return folder.prepare(name, _FOLDER.value, data_dir, skip_damaged=skip)

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 
 import cv2
 import numpy as np
@@ -90,16 +91,27 @@ def _listed(
   root = pathlib.Path(directory).expanduser()
   if not root.is_dir():
     raise errors.DataError(f"--folder={directory} is no folder")
-  files = {
-    split.name: sorted(
-      path
-      for path in split.glob("*/*")
-      if path.suffix.lower() in _SUFFIXES and path.is_file()
+  files: dict[str, list[pathlib.Path]] = {}
+  left_out = 0
+  for split in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in split.iterdir() if path.is_dir()):
+      if folder.name[0] == ".":  # of some tool
+        continue
+      found = [p for p in sorted(folder.iterdir()) if p.name[0] != "."]
+      images = [p for p in found if p.suffix.lower() in _SUFFIXES]
+      if found and not images:
+        raise errors.DataError(
+          f"{folder} has no *.jpg or *.png, which would leave out its class;"
+          " convert its files, or move it away"
+        )
+      left_out += len(found) - len(images)
+      if images:
+        files.setdefault(split.name, []).extend(images)
+  if left_out:
+    print(
+      f"rethink: {left_out:,} files that are no *.jpg or *.png are left out",
+      file=sys.stderr,
     )
-    for split in sorted(root.iterdir())
-    if split.is_dir()
-  }
-  files = {split: paths for split, paths in files.items() if paths}
   for split in files:
     if not re.fullmatch(r"\w+(-\w+)*", split) or split == "all":
       raise errors.DataError(

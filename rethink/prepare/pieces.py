@@ -85,7 +85,9 @@ def write_shard(
   final = pathlib.Path(path)
   mark = final.parent / DONE / f"{final.name}.json"
   if mark.exists():
-    return Written(**json.loads(mark.read_text()))
+    known = Written(**json.loads(mark.read_text()))
+    if skip_damaged or not known.skipped:
+      return known
   partial = final.with_name(f"{final.name}.partial")
   count, num_bytes, skipped = 0, 0, []
   writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")

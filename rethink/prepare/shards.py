@@ -173,7 +173,8 @@ def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
   digest = hashlib.blake2b(digest_size=16)
   total = 0
   for split, images in plan.splits.items():
-    digest.update(f"{split} {plan.id_feature} {plan.skip_damaged}\n".encode())
+    # Whether damaged images may be left out concerns the shards with some.
+    digest.update(f"{split} {plan.id_feature}\n".encode())
     for image in images:
       digest.update(repr(image).encode())
       total += image.size

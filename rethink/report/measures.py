@@ -44,7 +44,7 @@ def status(run: Run, column: experiments.Column) -> float | None:
     if not isinstance(value, dict) or part not in value:
       return None
     value = value[part]
-  return float(value)
+  return None if value is None else float(value)  # not known of this method
 
 
 def best(run: Run, column: experiments.Column) -> float | None:

@@ -19,7 +19,8 @@ class Group(NamedTuple):
     expected: how many there should be, one for each seed that any run of the
       experiment was begun with; 0 if it has no such runs.
     done: seed's name to the record of a run that is done.
-    unfinished: what became of the others that were begun.
+    unfinished: what became of the others that were begun, or why they cannot
+      be averaged with those that are done.
     reduced: why they are not comparable with the paper; () if they are.
     remark: what to say of their data set.
     threshold: nats; the clean train loss of a fit.
@@ -135,10 +136,16 @@ class Results:
     reduced = group.reduced or (base and relative and base.reduced)
     if values and isinstance(paper, (int, float)) and not reduced:
       difference = statistics.fmean(values) - paper
-      if column.tolerance is not None:
-        tolerance = column.tolerance if row.tolerance is None else row.tolerance
+      tolerance = column.tolerance
+      if column.key in row.tolerances:
+        tolerance = row.tolerances[column.key]
+      if tolerance is not None:
         agrees = abs(difference) <= tolerance + 1e-9
-    never = len(found) - len(values)
+    # A ratio is missing, too, where its baseline is.
+    never = sum(
+      value is None and (not relative or seed in baselines)
+      for seed, value in zip(group.done, found, strict=True)
+    )
     return Cell(values, never, paper, difference, agrees)
 
   def _read(self, name: str) -> Group:
@@ -154,6 +161,8 @@ class Results:
       record = runs.read(folder / run)
       config = self.source.get_config(run).to_dict()
       bookkeeping = config.pop("bookkeeping")
+      if record.config:
+        bookkeeping = record.config["bookkeeping"]
       if threshold is None and "fit_threshold" in bookkeeping:  # trained
         threshold = bookkeeping["fit_threshold"]
       if not record.status:
@@ -163,6 +172,10 @@ class Results:
         state = record.status["state"]
         if state == "done":
           _check_complete(record)
+          other = done and _other(next(iter(done.values())), record)
+          if other:
+            unfinished.append(f"{seed}, which has {other}")
+            continue
           done[seed] = record
           why = scale.reasons(
             config,
@@ -189,6 +202,20 @@ class Results:
       "; ".join(filter(None, remarks)),
       threshold or 0.0,
     )
+
+
+def _other(first: runs.Record, record: runs.Record) -> str:
+  """In what a seed's set-up differs from that of the first; "" for nothing."""
+  old, new = first.config["outcome"], record.config["outcome"]
+  found = [
+    f"{field} {new[field]} instead of {old[field]}"
+    for field in sorted(old.keys() & new.keys() - {"seed"})
+    if old[field] != new[field]
+  ]
+  known, data = first.config["data"], record.config["data"]
+  if not found and known["fingerprint"] != data["fingerprint"]:
+    found.append("other data")
+  return ", ".join(found)
 
 
 def _check_complete(record: runs.Record) -> None:
@@ -220,7 +247,7 @@ def shown(value: float, unit: str, single: bool = False) -> str:
 def text(cell: Cell, unit: str) -> str:
   """mean ± std of a cell, or what there is instead."""
   if not cell.values:
-    return "never" if cell.never and unit == "epochs" else "—"
+    return "never" if cell.never and unit in ("epochs", "times") else "—"
   number = shown(cell.mean, unit, single=len(cell.values) == 1)
   if cell.std is not None:
     number += f" ± {shown(cell.std, unit)}"

@@ -54,7 +54,8 @@ def _table(table: experiments.Table, found: results.Results) -> Table:
     if not group.expected:
       continue
     cells = tuple(found.cell(row, column) for column in table.columns)
-    note = _note(group)
+    base = found.group(row.baseline) if row.baseline else None
+    note = _note(group, base)
     if note and note not in letters:
       letters[note] = _letter(len(letters))
     lines.append(Line(row, group, cells, letters[note] if note else ""))
@@ -62,7 +63,7 @@ def _table(table: experiments.Table, found: results.Results) -> Table:
   return Table(table, tuple(lines), notes)
 
 
-def _note(group: results.Group) -> str:
+def _note(group: results.Group, base: results.Group | None = None) -> str:
   parts = []
   if group.remark:
     parts.append(group.remark)
@@ -71,9 +72,25 @@ def _note(group: results.Group) -> str:
       "not comparable with the paper, so no difference is given: "
       + "; ".join(group.reduced)
     )
+  if base and base.reduced and base.reduced != group.reduced:
+    parts.append(f"{base.name}, its baseline: " + "; ".join(base.reduced))
+  parts += looked_at(group)
   if group.unfinished:
     parts.append("not counted: " + ", ".join(group.unfinished))
   return ". ".join(part[0].upper() + part[1:] for part in parts)
+
+
+def looked_at(group: results.Group) -> list[str]:
+  """What the rows of a group's runs leave out, if anything."""
+  parts = []
+  outcome = group.records[0].config["outcome"] if group.done else {}
+  every = outcome.get("eval_every_epochs", 1)
+  if every > 1:
+    parts.append(f"evaluated every {every} epochs")
+  part = outcome.get("eval_train_examples", 0)
+  if part:
+    parts.append(f"train accuracy and loss are of {part:,} images")
+  return parts
 
 
 def _letter(i: int) -> str:

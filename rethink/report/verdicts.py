@@ -43,8 +43,9 @@ def all_of(found: results.Results) -> list[Verdict]:
     if not group.expected:
       continue
     if not group.done:
-      states = f"— {group.missing} of {group.expected} runs missing"
-      answer, details = ", ".join((states, *group.unfinished)), ""
+      states = [f"{group.missing} of {group.expected} runs missing"]
+      states = (states if group.missing else []) + [*group.unfinished]
+      answer, details = f"— {', '.join(states)}", ""
     elif isinstance(wanted, experiments.EarlyStopping):
       answer, details = _early_stopping(group)
     else:
@@ -81,11 +82,15 @@ def _memorization(
     answer += f", {_percent(seen)} train as augmented"
   details = [f"{_gap(random)} points with random labels"]
   true = found.group(wanted.true) if wanted.true else None
-  if true and true.done:
+  if true and true.done and not _same_scale(true, random):
+    details.append("true labels were learned at another scale")
+  elif true and true.done:
     answer += _later(true, random)
     details.append(f"{_gap(true)} with true labels ({_accuracies(true)})")
   noise = found.group(wanted.noise) if wanted.noise else None
-  if noise and noise.done:
+  if noise and noise.done and not _same_scale(noise, random):
+    details.append("images of noise were learned at another scale")
+  elif noise and noise.done:
     answer += f"; images of noise {_fitted(noise)}"
     details.append(f"{_gap(noise)} with images of noise ({_accuracies(noise)})")
   return answer, f"Generalization error {', '.join(details)}"
@@ -108,16 +113,44 @@ def _fitted(group: results.Group) -> str:
   return f"not fitted {missed}"
 
 
-def _later(true: results.Group, random: results.Group) -> str:
-  base, own = _epochs(true), _epochs(random)
-  if not base or not own:
-    return ""
-  more = _mean(own) - _mean(base)
-  return (
-    f"; after {_mean(own):.0f} epochs, {abs(more):.0f}"
-    f" {'more' if more >= 0 else 'fewer'} than for true labels"
-    f" ({_mean(own) / _mean(base):.2f} times)"
+def _same_scale(one: results.Group, other: results.Group) -> bool:
+  """Whether two groups may be compared: the same data and fields overridden."""
+  first, second = one.records[0], other.records[0]
+  return set(one.reduced) == set(other.reduced) and all(
+    value(first) == value(second)
+    for value in (
+      lambda record: record.config["data"]["fingerprint"],
+      lambda record: record.status["data"]["train"],
+      lambda record: record.config["outcome"].get("model"),
+    )
   )
+
+
+def _later(true: results.Group, random: results.Group) -> str:
+  """How much later random labels are fitted, by the seeds that fit both."""
+  base, own = _epochs(true), _epochs(random)
+  both = [seed for seed in own if seed in base]
+  if not both:
+    return ""
+  its, late = _mean([base[s] for s in both]), _mean([own[s] for s in both])
+  every = max(
+    group.done[seed].config["outcome"]["eval_every_epochs"]
+    for group in (true, random)
+    for seed in both
+  )
+  text = f"; after {late:.0f} epochs"
+  if every > 1:
+    text += f" (evaluated every {every})"
+  if every > 1 and abs(late - its) < every:
+    text += ", as true labels as far as that tells"
+  else:
+    text += (
+      f", {abs(late - its):.0f} {'more' if late >= its else 'fewer'} than for"
+      f" true labels ({late / its:.2f} times)"
+    )
+  if len(both) < len(random.done):
+    text += f", in {len(both)} of {len(random.done)} seeds"
+  return text
 
 
 def _accuracies(group: results.Group) -> str:
@@ -142,6 +175,8 @@ def _made(group: results.Group, own_data: bool) -> str:
     text += f", {tables.learner(record.config['outcome'])}"
   if group.remark:
     text += f" ({group.remark})"
+  for part in tables.looked_at(group):
+    text += f", {part}"
   if group.reduced:
     text += f"; not comparable with the paper: {'; '.join(group.reduced[:2])}"
     if len(group.reduced) > 2:
@@ -149,9 +184,13 @@ def _made(group: results.Group, own_data: bool) -> str:
   return text
 
 
-def _epochs(group: results.Group) -> list[int]:
-  found = [runs.epochs_to_fit(r.rows, group.threshold) for r in group.records]
-  return [epoch for epoch in found if epoch is not None]
+def _epochs(group: results.Group) -> dict[str, int]:
+  """By seed, of those that fit."""
+  found = {
+    seed: runs.epochs_to_fit(record.rows, group.threshold)
+    for seed, record in group.done.items()
+  }
+  return {seed: epoch for seed, epoch in found.items() if epoch is not None}
 
 
 def _each(group: results.Group, measure, column) -> list[float]:
