@@ -27,12 +27,13 @@ import pathlib, sys, time
 from rethink import errors, locks
 workdir = pathlib.Path(sys.argv[1])
 print("ready", flush=True)
-while not (workdir / "go").exists():
+limit = time.monotonic() + 60
+while not (workdir / "go").exists() and time.monotonic() < limit:
   time.sleep(0.0005)
 try:
   with locks.hold(workdir):
     print("won", flush=True)
-    while not (workdir / "end").exists():
+    while not (workdir / "end").exists() and time.monotonic() < limit:
       time.sleep(0.01)
 except errors.ConfigError:
   print("refused", flush=True)
