@@ -127,8 +127,8 @@ REPORT = ex.Report(
     "The best test accuracy is chosen on the test set itself; the paper notes"
     " that a claim about early stopping would need a second, untouched one.",
     "The figure ends at 86.5 and 84.9 % test accuracy; Table 1 has 85.75 and"
-    " 82.00 % for the same settings. The tolerance without batch norm is 3"
-    " points for this reason.",
+    " 82.00 % for the same settings. The tolerance of test accuracies without"
+    " batch norm is 3 points for this reason.",
     "The paper's train curve without batch norm is a running mean over batches,"
     " so there is none to compare a clean pass with.",
   ),

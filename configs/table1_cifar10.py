@@ -142,10 +142,10 @@ REPORT = ex.Report(
     "The length of the runs is not in the paper; here they end at a clean train"
     " loss of 0.001 or after 100 epochs.",
     "Figure 2b ends at 86.5 and 84.9 % test accuracy with and without batch"
-    " norm, where Table 1 has 85.75 and 82.00 %; the tolerance of the Inception"
-    " without batch norm is 3 points for this reason. Figure 1c starts at"
-    " 87.2 % for Inception and 69.9 % for AlexNet, where Table 1 has 85.75 and"
-    " 76.07 %.",
+    " norm, where Table 1 has 85.75 and 82.00 %; the tolerance of the test"
+    " accuracy without batch norm is 3 points for this reason. Figure 1c starts"
+    " at 87.2 % for Inception and 69.9 % for AlexNet, where Table 1 has 85.75"
+    " and 76.07 %.",
   ),
   train_examples=cifar10.TRAIN_EXAMPLES,
   stand_ins=cifar10.STAND_INS,

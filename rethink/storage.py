@@ -73,6 +73,7 @@ def local(workdir: str) -> Iterator[str]:
 def _finish(lease: leases.Lease, mirror: "_Mirror", workdir: str) -> None:
   try:
     retries.persist(lease.held)
+    lease.check()  # also where nothing is left to carry
     mirror.push(lease.check)
   except locks.LostError:
     raise

@@ -128,6 +128,15 @@ def test_a_ratio_that_no_run_has_is_never_one_without_a_baseline_a_dash(
       (tmp_path / "true").rename(tmp_path / "memorize/true/epochs30/seed0")
 
 
+def test_a_ratio_to_a_baseline_that_never_fits_is_a_dash(tmp_path):
+  for name, epoch in (("true", 99), ("random", 5)):
+    name = f"{name}/epochs30/seed0"
+    report_runs.write(tmp_path, memorize, name, _fits(epoch, 30))
+  _, cells = _line(tmp_path, "random/epochs30", memorize)
+  relative = next(key for key in cells if key.startswith("relative"))
+  assert results.text(cells[relative], "times") == "—"
+
+
 def test_a_diverged_run_is_not_called_missing(tmp_path):
   name = "random/epochs30/seed0"
   report_runs.write(tmp_path, memorize, name, [row(1)], state="diverged")

@@ -219,6 +219,14 @@ def test_f29_a_machine_that_was_frozen_while_it_carried_stops_at_once(
   assert _names(bucket) == {"a", "lock.json"}
 
 
+def test_f29_a_machine_that_lost_its_run_says_so_also_with_nothing_to_carry(
+  bucket,
+):
+  with pytest.raises(locks.LostError, match="was taken over by another"):
+    with storage.local(_WORKDIR):
+      bucket.blob("a/run/lock.json").upload_from_string('{"token": "other"}')
+
+
 def test_f29_of_many_that_take_over_one_wins(bucket, tmp_path, monkeypatch):
   bucket.blob("a/run/lock.json").upload_from_string('{"pid": 1, "host": "x"}')
   barrier, won = threading.Barrier(8), []

@@ -52,8 +52,8 @@ def _left_by_groups() -> list[int]:
       with contextlib.suppress(OSError, ValueError):  # int("max")
         allowed = int((folder / limit).read_text())
         used = int((folder / use).read_text())
-        lines = (folder / "memory.stat").read_text().splitlines()
-        cached = dict(line.split() for line in lines)[f"{prefix}inactive_file"]
+        stat = (folder / "memory.stat").read_text().split()
+        cached = stat[stat.index(f"{prefix}inactive_file") + 1]
         left.append(allowed - used + int(cached))
   return left
 

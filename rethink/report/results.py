@@ -117,17 +117,15 @@ class Results:
     group = self.group(row.runs)
     base = self.group(row.baseline) if row.baseline else None
     baselines = base.done if base else {}
-    found = [
-      measure(
-        measures.Run(
-          record,
-          group.threshold,
-          baselines[seed] if seed in baselines else None,
-        ),
-        column,
+    seen = [
+      measures.Run(
+        record,
+        group.threshold,
+        baselines[seed] if seed in baselines else None,
       )
       for seed, record in group.done.items()
     ]
+    found = [measure(run, column) for run in seen]
     factor = _FACTORS[column.unit] if column.unit in _FACTORS else 1.0
     values = tuple(factor * value for value in found if value is not None)
     paper = row.paper[column.key] if column.key in row.paper else None
@@ -141,10 +139,11 @@ class Results:
         tolerance = row.tolerances[column.key]
       if tolerance is not None:
         agrees = abs(difference) <= tolerance + 1e-9
-    # A ratio is missing, too, where its baseline is.
+    # A ratio may lack its baseline instead, or that may never have fitted.
+    own = _measure(column.measure.removeprefix("relative_"))
     never = sum(
-      value is None and (not relative or seed in baselines)
-      for seed, value in zip(group.done, found, strict=True)
+      own(run, column) is None and (not relative or run.baseline is not None)
+      for run in seen
     )
     return Cell(values, never, paper, difference, agrees)
 

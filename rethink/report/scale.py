@@ -9,10 +9,7 @@ from rethink import experiments, runs
 
 # No part of the set-up: the seeds, how many images an evaluation takes, and how
 # a linear system is solved.
-_FREE = {
-  *("seed", "data_seed", "eval_batch_size"),
-  *("preconditioner", "max_rounds"),
-}
+_FREE = {"seed", "data_seed", "eval_batch_size", "preconditioner", "max_rounds"}
 _COMPONENTS = {
   "method",
   "model",

@@ -43,8 +43,9 @@ def all_of(found: results.Results) -> list[Verdict]:
     if not group.expected:
       continue
     if not group.done:
-      states = [f"{group.missing} of {group.expected} runs missing"]
-      states = (states if group.missing else []) + [*group.unfinished]
+      states = [*group.unfinished]
+      if group.missing:
+        states.insert(0, f"{group.missing} of {group.expected} runs missing")
       answer, details = f"— {', '.join(states)}", ""
     elif isinstance(wanted, experiments.EarlyStopping):
       answer, details = _early_stopping(group)
