@@ -18,31 +18,26 @@ import jax.numpy as jnp
 
 from benchmarks import record
 from configs import table1_cifar10
-from rethink import (
-  checkpoints,
-  recipes,
-  schedules,
-  settings,
-  train,
-)
+from rethink import compiled, schedules, settings, train_step
 from rethink.pipeline import resident
+from rethink.storage import checkpoints
 
 MODELS = ("mlp_3x512", "inception")
 _IDENTITY = {"config": "benchmark", "data": "benchmark", "commit": "benchmark"}
 
 
-def _state(model: str) -> train.State:
+def _state(model: str) -> train_step.State:
   config = table1_cifar10.get_config(f"{model}/true/none/seed0")
   checked = settings.resolve(config)
   everywhere, spread = resident.shardings()
-  recipe = recipes.build(checked, 10, spread)
-  keys = recipes.keys(0)
+  recipe = compiled.build(checked, 10, spread)
+  keys = compiled.keys(0)
   length = schedules.Length(jnp.int32(1), jnp.int32(1))
-  inputs = recipes.numbers(checked, length, keys.noise)
-  return train.initializer(recipe, 3, everywhere)(inputs, keys.init)
+  inputs = compiled.numbers(checked, length, keys.noise)
+  return train_step.initializer(recipe, 3, everywhere)(inputs, keys.init)
 
 
-def measure(state: train.State) -> dict[str, float]:
+def measure(state: train_step.State) -> dict[str, float]:
   """Seconds of a save and of a restore.
 
   `blocked_seconds` until the trainer goes on, `saved_seconds` until the

@@ -19,7 +19,8 @@ import tempfile
 import numpy as np
 
 from benchmarks import peers, record
-from rethink import datasets, entry
+from rethink import cli
+from rethink.pipeline import datasets
 
 MODELS = ("mlp_1x512", "alexnet", "inception")
 SIDES = (
@@ -115,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument("--torch_python", default=sys.executable)
   parser.add_argument("--out", default="runs/benchmarks/epoch.json")
   args = parser.parse_args(argv)
-  args.data_dir = entry.data_dir(args.data_dir)
+  args.data_dir = cli.data_dir(args.data_dir)
   loaded = datasets.load(args.dataset, args.data_dir)
   train = datasets.subset(
     loaded.splits["train"],

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from rethink import corruptions, datasets, evaluate, example, provenance
+from rethink import corruptions, evaluate, example
 from rethink.expressivity import (
   certificate,
   construct,
@@ -23,6 +23,8 @@ from rethink.expressivity import (
   modules,
   shallow,
 )
+from rethink.pipeline import datasets
+from rethink.storage import provenance
 
 _DATASET = flags.DEFINE_string("dataset", "cifar10", "as prepared")
 _DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "")

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from benchmarks import peers, record
-from rethink import entry, example
-from rethink.pipeline import cache, decoding, frames, order, stream
+from rethink import cli, example
+from rethink.pipeline import cache, crops, decoding, loader, order
 
 SECONDS = 5
 SIDES = ("decode", "random_crop", "central", "cache")
@@ -48,18 +48,18 @@ def _sides(
   split: decoding.Split, size: int, batch_size: int, threads: int, folder: str
 ) -> dict[str, Callable[[], Iterator[int]]]:
   """By side, what starts an endless iterator of batch sizes."""
-  central = decoding.Decoded(split, frames.Central(size), 0, threads)
-  crops = decoding.Decoded(split, frames.RandomCrop(size), 0, threads)
+  central = decoding.Decoded(split, crops.Central(size), 0, threads)
+  random_crops = decoding.Decoded(split, crops.RandomCrop(size), 0, threads)
   cached = cache.open_cache(central, folder)
   info = split.info._replace(shape=(size, size, 3))
   ids = split.entries.id
   plan = order.Epochs(ids, 0, batch_size, 10**6, drop_last=True)
 
   def streamed(images) -> Iterator[int]:
-    batches = stream.Batches(
+    batches = loader.Batches(
       plan, split.entries, images, (), example.Context(0, info, size)
     )
-    for batch in stream.iterate(batches):
+    for batch in loader.iterate(batches):
       yield len(batch.mask)
 
   def decoded() -> Iterator[int]:
@@ -72,7 +72,7 @@ def _sides(
 
   return {
     "decode": decoded,
-    "random_crop": lambda: streamed(crops),
+    "random_crop": lambda: streamed(random_crops),
     "central": lambda: streamed(central),
     "cache": lambda: streamed(cached),
   }
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     in ("dataset", "split", "image_size", "batch_size", "images", "threads")
   }
   kept = record.Record(args.out, settings)
-  data_dir = entry.data_dir(args.data_dir)
+  data_dir = cli.data_dir(args.data_dir)
   split = decoding.open_split(args.dataset, data_dir, args.split)
   split = split.take(np.arange(min(args.images, len(split.entries.id))))
   with tempfile.TemporaryDirectory() as folder:

@@ -14,18 +14,11 @@ from jax import lax
 
 from benchmarks import serve
 from configs import table1_cifar10
-from rethink import (
-  allocator,
-  convolutions,
-  evaluate,
-  loop,
-  models,
-  pooling,
-  runs,
-  settings,
-  signals,
-)
-from rethink.pipeline import views
+from rethink import evaluate, models, settings, signals
+from rethink.cpu import allocator, convolutions, pooling
+from rethink.methods import train
+from rethink.pipeline import preprocess
+from rethink.storage import runs
 
 
 class Rethink:
@@ -36,7 +29,7 @@ class Rethink:
     with tempfile.TemporaryDirectory() as workdir:
       run = runs.Run(workdir, checked.outcome, checked.bookkeeping)
       run.start()
-      self._trainer = loop.Trainer(checked, run, data_dir, signals.StopFlag())
+      self._trainer = train.Trainer(checked, run, data_dir, signals.StopFlag())
     self._chunk = 1
     self.parameters = run.status["parameters"]
 
@@ -83,7 +76,7 @@ class Plain:
       def loss_fn(params):
         logits, updated = model.apply(
           {"params": params, "batch_stats": batch_stats},
-          views.evaluation(images, 28),
+          preprocess.evaluation(images, 28),
           train=True,
           mutable=["batch_stats"],
         )
@@ -100,7 +93,9 @@ class Plain:
     def correct(state, images, labels):
       params, batch_stats, _ = state
       variables = {"params": params, "batch_stats": batch_stats}
-      logits = model.apply(variables, views.evaluation(images, 28), train=False)
+      logits = model.apply(
+        variables, preprocess.evaluation(images, 28), train=False
+      )
       return (logits.argmax(-1) == labels).sum()
 
     self._step, self._correct = step, correct

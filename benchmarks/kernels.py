@@ -61,7 +61,7 @@ SIDES = {side.__name__: side for side in (ours, sklearn, torch)}
 
 def load(dataset, data_dir, n):
   """(points float64[n, d] in [0, 1], one-hot labels) of the training split."""
-  from rethink import datasets
+  from rethink.pipeline import datasets
 
   found = datasets.load(dataset, data_dir)
   examples = found.splits["train"]

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink import console, files, provenance
+from rethink import console
+from rethink.storage import files, provenance
 
 Sample = dict[str, Any]
 

@@ -25,7 +25,8 @@ MODELS = ("mlp_1x512", "alexnet", "inception")
 def compiling(model: str) -> float:
   """Seconds of a run of one epoch in this process, imports not counted."""
   from configs import table1_cifar10
-  from rethink import methods, signals
+  from rethink import signals
+  from rethink.methods import runner
   from rethink.prepare import arrays, writer
 
   config = table1_cifar10.get_config(f"{model}/true/none/seed0")
@@ -40,7 +41,7 @@ def compiling(model: str) -> float:
     np.savez(f"{folder}/noise.npz", **splits)
     writer.write("noise", arrays.source(f"{folder}/noise.npz"), folder)
     began = time.perf_counter()
-    methods.execute(config, f"{folder}/run", folder, signals.StopFlag())
+    runner.execute(config, f"{folder}/run", folder, signals.StopFlag())
     return time.perf_counter() - began
 
 

@@ -28,13 +28,13 @@ import numpy as np
 from jax.experimental import topologies
 
 from rethink import (
+  compiled,
   evaluate,
   experiments,
   metrics,
-  recipes,
   schedules,
   settings,
-  train,
+  train_step,
 )
 from rethink.pipeline import resident
 
@@ -71,11 +71,11 @@ def compile_steps(
     for axes in (("data",), ())
   )
   run = settings.resolve(config)
-  recipe = recipes.build(run, num_classes, spread)
+  recipe = compiled.build(run, num_classes, spread)
   key = jax.random.key(0)
   length = schedules.Length(jnp.int32(1), jnp.int32(1))
-  inputs = recipes.numbers(run, length, key)
-  create = functools.partial(train.create_state, recipe, channels)
+  inputs = compiled.numbers(run, length, key)
+  create = functools.partial(train_step.create_state, recipe, channels)
   state = jax.eval_shape(create, inputs, key)
 
   def place(tree, sharding):
@@ -94,7 +94,7 @@ def compile_steps(
     return place(shapes, sharding)
 
   inputs, state = place(inputs, everywhere), place(state, everywhere)
-  step = train.batch_program(recipe)
+  step = train_step.batch_program(recipe)
   clean = evaluate.batch_program(
     recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
   )

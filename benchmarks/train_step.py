@@ -34,8 +34,8 @@ import numpy as np
 
 from benchmarks import peers, record
 from configs import imagenet
-from rethink import entry, recipes, schedules, settings, train
-from rethink.pipeline import resident, stream, streamed
+from rethink import cli, compiled, schedules, settings, train_step
+from rethink.pipeline import loader, resident, stream_data
 
 SIDES = ("synthetic", "streamed", "cached")
 
@@ -63,22 +63,22 @@ class Ours:
 
   def __init__(self, args, folder: str):
     """Opens the data; frames are cached in `folder`."""
-    data_dir = entry.data_dir(args.data_dir)
+    data_dir = cli.data_dir(args.data_dir)
     everywhere, self._spread = resident.shardings()
     self._feeds: dict[str, Callable] = {}
     for side, cache in (("streamed", ""), ("cached", folder)):
       config = _config(args)
       config.bookkeeping.cache_dir = cache
       known = settings.resolve(config)
-      data = streamed.load(known, data_dir)
+      data = stream_data.load(known, data_dir)
       if cache:
         data = data.cached(config, lambda: False)
       self._feeds[side] = self._feed(data, known)
-    recipe = recipes.build(known, 1000, self._spread)
+    recipe = compiled.build(known, 1000, self._spread)
     length = schedules.Length(jnp.int32(1), jnp.int32(1))
-    self._inputs = recipes.numbers(known, length, jax.random.key(0))
-    self._step = train.batch_program(recipe)
-    create = train.initializer(recipe, 3, everywhere)
+    self._inputs = compiled.numbers(known, length, jax.random.key(0))
+    self._step = train_step.batch_program(recipe)
+    create = train_step.initializer(recipe, 3, everywhere)
     self._state = create(self._inputs, jax.random.key(0))
     self.parameters = sum(x.size for x in jax.tree.leaves(self._state.params))
     shape = (args.batch_size, args.image_size, args.image_size, 3)
@@ -92,8 +92,8 @@ class Ours:
 
   def _feed(self, data, known) -> Callable:
     def start():
-      batches = stream.iterate(streamed.training(data, known))
-      return stream.to_devices(batches, self._spread)
+      batches = loader.iterate(stream_data.training(data, known))
+      return loader.to_devices(batches, self._spread)
 
     return start
 

@@ -10,7 +10,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """Small MLP on the digits that scikit-learn ships."""
   config = ml_collections.ConfigDict()
-  config.method = "train"  # or another of rethink/methods.py: "construct()"
+  config.method = "train"  # or another of rethink/methods: "construct()"
 
   # Data.
   config.dataset = "digits"  # as prepared: "name" or "name:version"

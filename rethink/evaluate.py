@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import hosts, metrics
-from rethink.pipeline import resident, views
+from rethink import distributed, metrics
+from rethink.pipeline import preprocess, resident
 
 # Batches that may wait for the device, in its memory.
 IN_FLIGHT = 4
@@ -52,7 +52,7 @@ def program(
       index = i * batch_size + jnp.arange(batch_size)
       mask = index < len(data.label)
       batch = resident.gather(data, jnp.where(mask, index, 0), sharding)
-      images = views.evaluation(batch.image, image_size, normalize)
+      images = preprocess.evaluation(batch.image, image_size, normalize)
       out = logits(model, params, batch_stats, images, dtype)
       if isinstance(total, metrics.Sums):
         return total + metrics.sums(out, batch.label, batch.true_label, mask)
@@ -105,11 +105,11 @@ def evaluate(
   total = jax.device_put(total, data.label.sharding)
   start, size = 0, 1
   while start < batches:
-    began = hosts.now()
+    began = distributed.now()
     stop = min(start + size, batches)
     total = run(params, batch_stats, data, total, start, stop)
     jax.block_until_ready(total)
-    size = grow(size, hosts.now() - began, chunk_seconds)
+    size = grow(size, distributed.now() - began, chunk_seconds)
     start = stop
     between()
   total = jax.device_get(total)
@@ -126,7 +126,7 @@ def batch_program(
   """
 
   def add(params, batch_stats, batch, mask, total, each):
-    images = views.evaluation(batch.image, image_size, normalize)
+    images = preprocess.evaluation(batch.image, image_size, normalize)
     out = logits(model, params, batch_stats, images, dtype)
     total += metrics.sums(out, batch.label, batch.true_label, mask)
     return total, metrics.each(out, batch.label) if each else None
@@ -162,7 +162,7 @@ def evaluate_batches(
     metrics.zeros(), jax.tree.leaves((params, batch_stats))[0].sharding
   )
   parts = []
-  began, waiting, size = hosts.now(), 0, 1
+  began, waiting, size = distributed.now(), 0, 1
   for batch, mask in batches:
     total, part = run(params, batch_stats, batch, mask, total, each)
     if each:
@@ -172,13 +172,13 @@ def evaluate_batches(
       jax.block_until_ready(total)
     if waiting == size:
       jax.block_until_ready(total)
-      now = hosts.now()
+      now = distributed.now()
       size = grow(size, now - began, chunk_seconds)
       began, waiting = now, 0
       between()
   if not each:
     return jax.device_get(total)
-  found = hosts.whole(jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
+  found = distributed.whole(jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
   return jax.tree.map(lambda x: x[:n], found)
 
 

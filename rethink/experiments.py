@@ -1,25 +1,34 @@
-"""An experiment: named runs, and what a report shows of them, as plain data.
+"""Named runs of an experiment, as overrides of a config.
 
-Pure Python on purpose: configs import this and nothing else of the package.
+Pure Python on purpose: configs import this and nothing else of the package, so
+the classes that declare a report are found here, too.
 """
 
+import fnmatch
 import importlib.util
 import itertools
 import os
+import re
 import types
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from rethink import errors
-from rethink.plots import Against as Against
-from rethink.plots import Curves as Curves
-from rethink.plots import Examples as Examples
-from rethink.plots import Line as Line
-from rethink.plots import Plot as Plot
-from rethink.plots import Points as Points
-from rethink.plots import Profile as Profile
-from rethink.plots import Series as Series
-from rethink.plots import Trace as Trace
+from rethink.report_spec import Against as Against
+from rethink.report_spec import Column as Column
+from rethink.report_spec import Curves as Curves
+from rethink.report_spec import EarlyStopping as EarlyStopping
+from rethink.report_spec import Examples as Examples
+from rethink.report_spec import Line as Line
+from rethink.report_spec import Memorization as Memorization
+from rethink.report_spec import Plot as Plot
+from rethink.report_spec import Points as Points
+from rethink.report_spec import Profile as Profile
+from rethink.report_spec import Report as Report
+from rethink.report_spec import Row as Row
+from rethink.report_spec import Series as Series
+from rethink.report_spec import Table as Table
+from rethink.report_spec import Trace as Trace
 
 Overrides = Mapping[str, Any]
 Runs = dict[str, dict[str, Any]]
@@ -86,124 +95,28 @@ def select(config, runs: Runs, run: str):
   return config
 
 
-class Column(NamedTuple):
-  """A number that a table shows of each of its rows.
+def choose(
+  runs: Runs, group: str, only: str = "*", seeds: int = 1
+) -> list[str]:
+  """Names of the runs that a sweep is about, in the order of the experiment.
 
-  Attributes:
-    key: under which a row gives the paper's number.
-    title: for people.
-    measure: a public function of `rethink.report.measures`.
-    metric: of metrics.jsonl, for a measure that reads one.
-    unit: of the shown number. "%" and "points" are 100 times the measure;
-      "epochs", "times", "nats" and "" are the measure itself.
-    tolerance: a difference from the paper that agrees with it, in shown units;
-      None shows differences without judging them.
-    level: nats, for `epochs_to_level`.
+  Args:
+    runs: all there are.
+    group: the first part of their names; "" is all but the smoke variants.
+    only: a pattern, as in a shell.
+    seeds: of runs that end in "/seed<k>" those with k < seeds, unless the
+      pattern speaks of seeds itself.
   """
 
-  key: str
-  title: str
-  measure: str = "end"
-  metric: str = ""
-  unit: str = "%"
-  tolerance: float | None = None
-  level: float = 0.0
+  def wanted(name: str) -> bool:
+    seed = re.search(r"/seed(\d+)$", name)
+    few = not seed or int(seed[1]) < seeds or "seed" in only
+    inside = name.startswith(f"{group}/") if group else not is_smoke(name)
+    return few and inside and fnmatch.fnmatch(name, only)
+
+  return [name for name in runs if wanted(name)]
 
 
-class Row(NamedTuple):
-  """A row of a table: one set-up, run with several seeds.
-
-  Attributes:
-    heads: a text for each of the table's heads.
-    runs: the runs' name without its last part, "/seed<k>".
-    paper: column key to the paper's number in shown units, or its words.
-    parameters: of the paper's network, 0 if it gives none.
-    tolerances: instead of the columns', by column key.
-    baseline: runs that relative measures divide by.
-  """
-
-  heads: tuple[str, ...]
-  runs: str
-  paper: Mapping[str, float | str] = {}
-  parameters: int = 0
-  tolerances: Mapping[str, float] = {}
-  baseline: str = ""
-
-
-class Table(NamedTuple):
-  """A table: columns of numbers for rows of runs.
-
-  Attributes:
-    key: part of file names.
-    title: for people.
-    heads: titles of the rows' own columns.
-    columns: the numbers.
-    rows: in the order of the page.
-  """
-
-  key: str
-  title: str
-  heads: tuple[str, ...]
-  columns: tuple[Column, ...]
-  rows: tuple[Row, ...]
-
-
-class Memorization(NamedTuple):
-  """A verdict: does a learner fit what cannot be learned?
-
-  Attributes:
-    name: of the learner.
-    random: runs with random labels.
-    true: runs with true labels, "" for none.
-    noise: runs with images of noise, "" for none.
-    augmented: whether the paper's train accuracy is that of the augmented
-      images, as they were seen.
-    paper: what the paper says of it.
-  """
-
-  name: str
-  random: str
-  true: str = ""
-  noise: str = ""
-  augmented: bool = False
-  paper: str = ""
-
-
-class EarlyStopping(NamedTuple):
-  """A verdict: what would stopping at the best test accuracy have gained?
-
-  Attributes:
-    name: of the learner.
-    runs: as in `Row`.
-    paper: what the paper says of it.
-  """
-
-  name: str
-  runs: str
-  paper: str = ""
-
-
-class Report(NamedTuple):
-  """What a report shows of an experiment, and what the paper says of it.
-
-  Attributes:
-    title: for people.
-    source: where in the paper; "" if it is not there.
-    question: what the experiment asks, in a sentence or two.
-    tables: at least one; a figure's runs need not stand in one.
-    figures: of `plots`.
-    verdicts: Memorization and EarlyStopping, shown first.
-    notes: what the paper leaves open or contradicts, and what is done here.
-    train_examples: of the paper's training set, 0 if there is no paper.
-    stand_ins: data sets that may stand for the paper's, with what to say of it.
-  """
-
-  title: str
-  source: str
-  question: str
-  tables: tuple[Table, ...]
-  figures: tuple[Plot, ...] = ()
-  verdicts: tuple[Memorization | EarlyStopping, ...] = ()
-  notes: tuple[str, ...] = ()
-  train_examples: int = 0
-  stand_ins: Mapping[str, str] = {}
+def is_smoke(name: str) -> bool:
+  """Whether a run is a small variant."""
+  return name.startswith(SMOKE)

@@ -8,16 +8,17 @@ import os
 
 from absl import app, flags
 
-from rethink import entry, storage
+from rethink import cli
+from rethink.storage import buckets
 
-_CONFIG = entry.define_config()
+_CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
   "Run directory, or gs://BUCKET/FOLDER; by default runs/<config>/<run>.",
 )
-_DATA_DIR = entry.define_data_dir()
-_DETERMINISTIC = entry.define_deterministic()
+_DATA_DIR = cli.define_data_dir()
+_DETERMINISTIC = cli.define_deterministic()
 _RESTART = flags.DEFINE_bool(
   "restart_from_scratch",
   False,
@@ -53,7 +54,7 @@ _HEARTBEAT_TIMEOUT = flags.DEFINE_float(
   "Seconds of silence after which a process counts as dead; the others end.",
   lower_bound=1,
 )
-flags.adopt_module_key_flags(entry)  # so that --help shows them
+flags.adopt_module_key_flags(cli)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
@@ -61,34 +62,38 @@ def main(argv: list[str]) -> int:
   del argv
 
   def run() -> None:
-    name = entry.run_name()
+    name = cli.run_name()
     workdir = _WORKDIR.value or os.path.join("runs", name)
-    if not workdir.startswith(storage.SCHEME):
+    if not workdir.startswith(buckets.SCHEME):
       other = "a bucket is gs://BUCKET/FOLDER, others (s3) are not supported"
-      entry.local_folder("workdir", workdir, other)
+      cli.local_folder("workdir", workdir, other)
     if _PLATFORM.value:
       _CONFIG.value.bookkeeping.platform = _PLATFORM.value
-    stop = entry.settle(_DETERMINISTIC.value, _CONFIG.value.method)
-    from rethink import hosts, methods, summary  # JAX, after the flags
+    stop = cli.settle(_DETERMINISTIC.value, _CONFIG.value.method)
+    from rethink import console, distributed  # JAX, after the flags
+    from rethink.methods import runner
+    from rethink.storage import workdirs
 
-    hosts.join(
+    distributed.join(
       _COORDINATOR.value,
       _NUM_PROCESSES.value,
       _PROCESS_ID.value,
       _INITIALIZATION_TIMEOUT.value,
       _HEARTBEAT_TIMEOUT.value,
     )
-    data_dir = entry.data_dir(_DATA_DIR.value)
-    with hosts.desk(workdir) as desk:
-      methods.execute(_CONFIG.value, desk, data_dir, stop, name, _RESTART.value)
-      print(summary.table([(name, desk)]))
+    data_dir = cli.data_dir(_DATA_DIR.value)
+    with workdirs.open_workdir(workdir) as folder:
+      runner.execute(
+        _CONFIG.value, folder, data_dir, stop, name, _RESTART.value
+      )
+      print(console.results_table([(name, folder)]))
 
-  code = entry.exit_code(run)
-  from rethink import hosts
+  code = cli.exit_code(run)
+  from rethink import distributed
 
-  hosts.leave(code)
+  distributed.leave(code)
   return code
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=entry.parse_flags)
+  app.run(main, flags_parser=cli.parse_flags)

@@ -1,85 +1,109 @@
-"""One run of `method = "complexity(...)"`: a learner fits random signs."""
+"""Measured Rademacher complexity (paper, section 2.2, which argues it is 1).
 
-import time
+The empirical Rademacher complexity of a class H on points x_1 ... x_n is the
+mean over uniform signs s of sup_{h in H} (1/n) sum_i s_i h(x_i), Eq. (1), with
+h into [-1, 1]. No supremum can be measured: a learner that fits s attains some
+correlation, and the mean over sign vectors is a lower bound on the complexity
+of whatever class the learner chooses from.
+"""
 
-from rethink import (
-  complexity,
-  learners,
-  runs,
-  settings,
-  signals,
-  specs,
-)
-from rethink.pipeline import splits, views
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+from rethink import bits, errors
+
+Learner = Callable[[np.ndarray], np.ndarray]
 
 
-def run(
-  run_settings: settings.Settings,
-  directory: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-  learner: str,
-  draws: int,
-) -> None:
-  """Fits sign vectors to the training images and logs one row.
+class Estimate(NamedTuple):
+  """An attained lower bound on the Rademacher complexity.
 
-  Nothing is saved on the way: a run that was interrupted begins again.
+  Attributes:
+    mean: of the correlations.
+    low: end of the confidence interval of the mean over sign vectors.
+    high: its other end; of what this learner attains, not of the supremum.
+    correlations: float64[draws]; (1/n) sum_i s_i h_s(x_i) each, in [-1, 1].
+  """
 
-  Args:
-    run_settings: the checked config; its seed draws the signs.
-    directory: the open run directory.
-    data_dir: where prepared data sets lie.
-    stop: asks to leave.
-    learner: of `learners`.
-    draws: sign vectors, at least 2.
+  mean: float
+  low: float
+  high: float
+  correlations: np.ndarray
+
+
+def signs(ids: np.ndarray, draws: int, seed: int) -> np.ndarray:
+  """float64[draws, n] of -1 and 1, fair; a column depends on its id alone.
 
   Raises:
-    RethinkError: if data, config or memory do not suffice, or a learner
-      diverges.
-    PreemptedError: if asked to stop.
+    ConfigError: if there are fewer than two draws.
   """
-  call = specs.parse(learner, specs.public(learners), "method: learner")
-  config = run_settings.config
-  loaded = splits.take(run_settings, directory, data_dir)
-  directory.cut()
-  images, ids = loaded.train.image, loaded.train.id
-  points = views.on_host(
-    images, config.image_size, config.eval_batch_size, config.normalize
-  )
-  signs = complexity.signs(ids, draws, config.seed)
-
-  def between() -> None:
-    signals.check(stop, directory)
-
-  between()
-  began = time.monotonic()
-  fitted = call(
-    learners.Context(
-      run_settings, images, points.reshape(len(points), -1), signs, between
+  if draws < 2:
+    raise errors.ConfigError(
+      f"draws must be 2 or more for a confidence interval, not {draws}"
     )
-  )
-  found = complexity.estimate(signs, fitted.values)
-  directory.log(
-    {
-      "step": 0,
-      "epoch": 0,
-      "correlation": found.mean,
-      "correlation_low": found.low,
-      "correlation_high": found.high,
-      **fitted.facts,
-      "time/fit_seconds": round(time.monotonic() - began, 3),
-      "time/seconds": round(directory.seconds, 3),
-    }
-  )
-  directory.update(
-    step=0,
-    epoch=0,
-    parameters=fitted.parameters,
-    correlations=found.correlations.tolist(),
-  )
-  print(
-    f"{directory.name}: {call} on {len(ids):,} examples attains a correlation"
-    f" of {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}, {draws} sign"
-    " vectors)",
-    flush=True,
-  )
+  words = bits.bits(seed, "rademacher", ids, draws).T
+  return np.where(words >> np.uint64(63), 1.0, -1.0)
+
+
+def rademacher(
+  learner: Learner,
+  ids: np.ndarray,
+  *,
+  draws: int = 10,
+  seed: int = 0,
+  confidence: float = 0.95,
+) -> Estimate:
+  """Fits sign vectors and measures the correlation attained with them.
+
+  Args:
+    learner: maps signs[draws, n] to values[draws, n], at the same n points, of
+      functions that are fitted to one sign vector each; see `estimate`.
+    ids: uint64[n], of the points; nested subsets keep their signs.
+    draws: sign vectors, at least 2.
+    seed: draws them.
+    confidence: of the interval, by Student's t over the draws.
+
+  Raises:
+    ConfigError: if there are fewer than two draws.
+    DivergedError: if the learner returns values that are not finite.
+  """
+  drawn = signs(ids, draws, seed)
+  return estimate(drawn, learner(drawn), confidence)
+
+
+def estimate(
+  signs: np.ndarray, values: np.ndarray, confidence: float = 0.95
+) -> Estimate:
+  """The correlation of fitted functions with what they were fitted to.
+
+  Args:
+    signs: float64[draws, n], from `signs`.
+    values: [draws, n]; clipped to [-1, 1], to which Eq. (1) is bound.
+    confidence: of the interval, by Student's t over the draws.
+
+  Raises:
+    ConfigError: if the values have another shape.
+    DivergedError: if they are not finite.
+  """
+  values = np.asarray(values, np.float64)
+  if values.shape != signs.shape:
+    raise errors.ConfigError(
+      f"the learner returned values of shape {list(values.shape)} for"
+      f" {list(signs.shape)} signs"
+    )
+  finite = np.isfinite(values).all(axis=1)
+  if not finite.all():
+    raise errors.DivergedError(
+      "the learner's values are not finite for sign vector"
+      f" {int(np.argmin(finite))}"
+    )
+  draws = len(signs)
+  correlations = np.mean(signs * np.clip(values, -1, 1), axis=1)
+  error = correlations.std(ddof=1) / math.sqrt(draws)
+  half = float(scipy.stats.t.ppf((1 + confidence) / 2, draws - 1) * error)
+  mean = float(correlations.mean())
+  return Estimate(mean, mean - half, mean + half, correlations)

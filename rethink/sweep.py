@@ -18,9 +18,10 @@ from typing import Any
 
 from absl import app, flags
 
-from rethink import entry, errors, files, selection
+from rethink import cli, errors, experiments
+from rethink.storage import files
 
-_CONFIG = entry.define_config()
+_CONFIG = cli.define_config()
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
 _ONLY = flags.DEFINE_string("only", "*", "Pattern of run names, as in a shell.")
 _SEEDS = flags.DEFINE_integer(
@@ -37,19 +38,19 @@ _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Say what would happen to each run, run nothing."
 )
 flags.DEFINE_alias("dry-run", "dry_run")
-_DATA_DIR = entry.define_data_dir()
-_DETERMINISTIC = entry.define_deterministic()
-flags.adopt_module_key_flags(entry)  # so that --help shows them
+_DATA_DIR = cli.define_data_dir()
+_DETERMINISTIC = cli.define_deterministic()
+flags.adopt_module_key_flags(cli)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
   """Executes the runs one after the other in this process."""
   del argv
-  return entry.exit_code(_sweep)
+  return cli.exit_code(_sweep)
 
 
 def _sweep() -> None:
-  entry.local_folder(
+  cli.local_folder(
     "runs",
     _RUNS.value,
     "only rethink.main works in a bucket, one run at a time",
@@ -58,9 +59,9 @@ def _sweep() -> None:
     raise errors.ConfigError(
       f"--index={_INDEX.value} must be below --count={_COUNT.value}"
     )
-  module = entry.experiment()
-  stem, group = entry.config_name()
-  names = selection.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
+  module = cli.experiment()
+  stem, group = cli.config_name()
+  names = experiments.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
   if not names:
     raise errors.ConfigError(
       f"--only={_ONLY.value} matches none of: {', '.join(module.RUNS)}"
@@ -72,22 +73,23 @@ def _sweep() -> None:
   if _LIST.value:
     print("\n".join(mine))
     return
-  stop = entry.settle(_DETERMINISTIC.value, _CONFIG.value.method)
-  from rethink import methods, programs, summary  # JAX, now that it is settled
+  stop = cli.settle(_DETERMINISTIC.value, _CONFIG.value.method)
+  from rethink import compiled, console  # JAX, now that it is settled
+  from rethink.methods import runner
 
   root = pathlib.Path(_RUNS.value) / stem
   if _DRY_RUN.value:
     for name in mine:
-      print(f"{name}: {methods.outlook(_config(module, name), root / name)}")
+      print(f"{name}: {runner.outlook(_config(module, name), root / name)}")
     return
-  data_dir = entry.data_dir(_DATA_DIR.value)
+  data_dir = cli.data_dir(_DATA_DIR.value)
   failed, skipped = [], 0
-  with programs.Counter() as counter:
+  with compiled.CompilationCounter() as counter:
     for name in mine:
       try:
         config = _config(module, name)
-        skipped += methods.outlook(config, root / name) == methods.DONE
-        methods.execute(config, str(root / name), data_dir, stop, name)
+        skipped += runner.outlook(config, root / name) == runner.DONE
+        runner.execute(config, str(root / name), data_dir, stop, name)
       except (errors.PreemptedError, errors.DataError):
         raise  # neither gets better with the next run
       except errors.RethinkError as error:
@@ -97,14 +99,14 @@ def _sweep() -> None:
         failed.append(name)
         traceback.print_exc()
   # Also those of earlier selections and of other jobs, at the same scale.
-  small = selection.is_smoke(mine[0])
+  small = experiments.is_smoke(mine[0])
   known = [
     name
     for name in module.RUNS
-    if selection.is_smoke(name) == small
+    if experiments.is_smoke(name) == small
     and (name in mine or (root / name).exists())
   ]
-  text = summary.table([(name, root / name) for name in known])
+  text = console.results_table([(name, root / name) for name in known])
   path = root / ("smoke.md" if small else "results.md")
   root.mkdir(parents=True, exist_ok=True)  # no run may have come so far
   files.write(path, text + "\n")
@@ -120,9 +122,9 @@ def _sweep() -> None:
 
 def _config(module: Any, name: str) -> Any:
   config = module.get_config(name)
-  entry.apply_overrides(config)
+  cli.apply_overrides(config)
   return config
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=entry.parse_flags)
+  app.run(main, flags_parser=cli.parse_flags)

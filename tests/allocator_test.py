@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from rethink import allocator
+from rethink.cpu import allocator
 from tests.conftest import python
 
 

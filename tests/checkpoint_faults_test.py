@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import checkpoints, errors, manifests
+from rethink import errors
+from rethink.storage import checkpoints, manifests
 
 IDENTITY = {"config": "c0", "data": "d0", "commit": "abc"}
 # A file of each kind that a step consists of.

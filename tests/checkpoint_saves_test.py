@@ -11,7 +11,8 @@ import time
 import jax.numpy as jnp
 import pytest
 
-from rethink import errors, manifests, retries
+from rethink import errors
+from rethink.storage import manifests, retries
 from tests.checkpoint_faults_test import (
   IDENTITY,
   open_all,

@@ -6,15 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rethink import (
-  errors,
-  example,
-  methods,
-  recipes,
-  schedules,
-  settings,
-  train,
-)
+from rethink import compiled, errors, example, schedules, settings, train_step
+from rethink.methods import runner
 from rethink.pipeline import resident
 from tests.conftest import ROOT, random_info
 
@@ -58,7 +51,7 @@ def test_every_run_loads_locks_and_resolves(name):
     config = _load(module, run)
     with pytest.raises(AttributeError):
       config.no_such_field = 1
-    outcome = str(methods.resolve(config)[1].outcome)
+    outcome = str(runner.resolve(config)[1].outcome)
     assert outcome not in fingerprints, f"{run} = {fingerprints[outcome]}"
     fingerprints[outcome] = run
 
@@ -75,13 +68,13 @@ def test_every_run_traces(name, sharding):
     shape = DATA[config.dataset]
     if config.pipeline == "stream":  # it resizes them
       shape = (config.image_size, config.image_size, 3)
-    recipe = recipes.build(resolved, 10, sharding(1))
+    recipe = compiled.build(resolved, 10, sharding(1))
     if (recipe, shape) in _TRACED:  # runs that share a program
       continue
     _TRACED.add((recipe, shape))
     length = schedules.Length(jnp.int32(4), jnp.int32(8))
-    keys = recipes.keys(config.seed)
-    inputs = recipes.numbers(resolved, length, keys.noise)
+    keys = compiled.keys(config.seed)
+    inputs = compiled.numbers(resolved, length, keys.noise)
     n = config.batch_size
     batch = resident.Resident(
       jax.ShapeDtypeStruct((n, *shape), jnp.uint8),
@@ -90,8 +83,10 @@ def test_every_run_traces(name, sharding):
     )
 
     def one_step(batch, recipe=recipe, inputs=inputs, key=keys.init):
-      state = train.create_state(recipe, batch.image.shape[-1], inputs, key)
-      return state, train.train_step(recipe, inputs, state, batch)
+      state = train_step.create_state(
+        recipe, batch.image.shape[-1], inputs, key
+      )
+      return state, train_step.train_step(recipe, inputs, state, batch)
 
     before, after = jax.eval_shape(one_step, batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(
@@ -151,7 +146,7 @@ def test_the_rows_of_table_1_need_at_most_8_training_programs():
   (table,) = module.REPORT.tables
   _, spread = resident.shardings()
   needed = {
-    recipes.build(
+    compiled.build(
       settings.resolve(_load(module, f"{row.runs}/seed0")), 10, spread
     )
     for row in table.rows

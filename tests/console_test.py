@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from rethink import console, errors, runs, sinks, summary
+from rethink import console, errors
+from rethink.storage import metric_writers, runs
 
 
 def _row(epoch: int, loss: float) -> runs.Row:
@@ -32,7 +33,7 @@ def _directory(path, losses):
 def test_a_table_has_a_row_per_run_and_dashes_for_what_is_missing(tmp_path):
   _directory(tmp_path / "a", [0.5, 0.04, 0.03])
   _directory(tmp_path / "b", [])
-  text = summary.table(
+  text = console.results_table(
     [("a", tmp_path / "a"), ("b", tmp_path / "b"), ("c", tmp_path / "c")]
   )
   header, rule, a, b, c = (
@@ -78,7 +79,7 @@ def test_tensorboard_gets_every_number(tmp_path):
   pytest.importorskip("tensorboardX")
   with contextlib.ExitStack() as stack:
     book = {"tensorboard": True, "wandb_project": ""}
-    (log,) = sinks.open_all(stack, tmp_path, 1, book, {})
+    (log,) = metric_writers.open_all(stack, tmp_path, 1, book, {})
     log(_row(1, 0.5))
   data = b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
   assert b"train/loss" in data and b"test/accuracy" in data
@@ -87,7 +88,7 @@ def test_tensorboard_gets_every_number(tmp_path):
 def test_no_sink_is_opened_that_nobody_asked_for(tmp_path):
   with contextlib.ExitStack() as stack:
     book = {"tensorboard": False, "wandb_project": ""}
-    assert sinks.open_all(stack, tmp_path, 1, book, {}) == []
+    assert metric_writers.open_all(stack, tmp_path, 1, book, {}) == []
   assert not list(tmp_path.iterdir())
 
 
@@ -95,7 +96,7 @@ def test_wandb_asked_for_and_missing_is_named(tmp_path):
   with contextlib.ExitStack() as stack:
     book = {"tensorboard": False, "wandb_project": "mine"}
     with pytest.raises(errors.ConfigError, match="pip install wandb"):
-      sinks.open_all(stack, tmp_path, 1, book, {})
+      metric_writers.open_all(stack, tmp_path, 1, book, {})
 
 
 def test_wandb_keeps_its_identity_over_a_resume(tmp_path, monkeypatch):
@@ -117,7 +118,7 @@ def test_wandb_keeps_its_identity_over_a_resume(tmp_path, monkeypatch):
   for _ in range(2):
     with contextlib.ExitStack() as stack:
       book = {"tensorboard": False, "wandb_project": "mine"}
-      (log,) = sinks.open_all(stack, tmp_path, 1, book, {"seed": 1})
+      (log,) = metric_writers.open_all(stack, tmp_path, 1, book, {"seed": 1})
       log(_row(1, 0.5))
   begun = wandb.calls
   assert begun[0] == begun[3] and begun[1][0] == 10

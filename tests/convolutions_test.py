@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from rethink import convolutions, models
+from rethink import models
+from rethink.cpu import convolutions
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rethink import bits, datasets, errors, records
+from rethink import bits, errors
+from rethink.pipeline import datasets, tfds_records
 from rethink.prepare import writer
 from tests import conftest
 
@@ -210,7 +211,7 @@ def test_of_two_labels_the_supervised_one_is_meant():
 
   def keys(supervised):
     info = types.SimpleNamespace(features=features, supervised_keys=supervised)
-    return records.keys(info, "/data")
+    return tfds_records.keys(info, "/data")
 
   assert keys(("picture", "fine")) == ("picture", "fine", None)
   assert keys(("picture", "coarse")) == ("picture", "coarse", None)
@@ -297,7 +298,7 @@ def test_a_missing_file_is_seen(name, copied, tmp_path):
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" * 9])
 def test_what_is_no_image_is_named(data):
   with pytest.raises(errors.DataError, match="'photo_9'"):
-    records.decode(data, "photo_9")
+    tfds_records.decode(data, "photo_9")
 
 
 def _subset(examples, n, data_seed=0, balanced=False):

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import demo
-from rethink import runs
+from rethink.storage import runs
 from tests.conftest import python
 
 

@@ -10,9 +10,9 @@ import time
 import pytest
 
 import configs.demo
-from rethink import runs
+from rethink.storage import runs
 from tests.conftest import ROOT, clean_environment, python
-from tests.loop_test import end
+from tests.method_train_test import end
 
 # Crop, dropout and batches draw from every stream; saves fall inside epochs.
 _ARGS = (

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from rethink import errors, files
+from rethink import errors
+from rethink.storage import files
 
 
 def test_of_many_writers_one_wins_and_nothing_else_is_left(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rethink import runs
+from rethink.storage import runs
 from tests import photos
 from tests.conftest import python
 

@@ -15,8 +15,8 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import shard_utils
 
-from rethink import bits, errors, records
-from rethink.pipeline import index
+from rethink import bits, errors
+from rethink.pipeline import index, tfds_records
 from rethink.prepare import folder, imagenet, writer
 from tests import archives, conftest, photos
 
@@ -165,14 +165,14 @@ def test_f25_odd_photos_are_stored_as_the_stock_builder_does(made, prepared):
   for name in (photos.CMYK, photos.PNG):
     with PIL.Image.open(io.BytesIO(rows[name])) as image:
       assert (image.format, image.mode) == ("JPEG", "RGB"), name
-  png = records.decode(made.train["n02105855", photos.PNG], "png")
-  found = records.decode(rows[photos.PNG], "stored")
+  png = tfds_records.decode(made.train["n02105855", photos.PNG], "png")
+  found = tfds_records.decode(rows[photos.PNG], "stored")
   assert np.abs(found.astype(int) - png).mean() < 6
   cyan = photos.photo(50, 44, 60, 4).astype(int)
   ink = (255 - cyan[..., :3]) * (255 - cyan[..., 3:]) / 255
-  found = records.decode(rows[photos.CMYK], "stored")
+  found = tfds_records.decode(rows[photos.CMYK], "stored")
   assert np.abs(found - ink).mean() < 6
-  assert records.decode(rows[photos.GREY], "grey").shape[-1] == 1
+  assert tfds_records.decode(rows[photos.GREY], "grey").shape[-1] == 1
 
 
 def test_the_names_of_odd_photos_are_those_of_the_installed_tfds():
@@ -436,7 +436,9 @@ def test_the_stock_builder_writes_the_same(tmp_path):
     for a, b in zip(_rows(ours, split), _rows(theirs, split), strict=True):
       assert (a["file_name"], a["label"]) == (b["file_name"], b["label"])
       if a["file_name"].decode() == photos.CMYK:
-        pixels = [records.decode(x["image"], "").astype(int) for x in (a, b)]
+        pixels = [
+          tfds_records.decode(x["image"], "").astype(int) for x in (a, b)
+        ]
         assert np.abs(pixels[0] - pixels[1]).max() <= 12
       else:
         assert a["image"] == b["image"], a["file_name"]

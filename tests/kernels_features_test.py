@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rethink import errors
-from rethink.kernels import convolution, features, interpolation, primal, solver
+from rethink.kernels import convolution, features, fitting, primal, solver
 from tests import conftest
 
 
@@ -159,17 +159,17 @@ def test_gabor_filters_each_channel():
 )
 def test_steps_that_do_not_fit_are_named(steps, message):
   with pytest.raises(errors.ConfigError, match=message):
-    interpolation.prepare(steps, _images())
+    fitting.prepare(steps, _images())
 
 
 def test_steps_are_fitted_to_training_images_alone():
   train, a, b = _images(), _images(9, seed=1), _images(9, seed=2)
   steps = ("standardize()", "normalize()")
-  first = interpolation.prepare(steps, train, a).splits
-  second = interpolation.prepare(steps, train, b, a).splits
+  first = fitting.prepare(steps, train, a).splits
+  second = fitting.prepare(steps, train, b, a).splits
   np.testing.assert_array_equal(first[0], second[0])
   np.testing.assert_array_equal(first[1], second[2])
-  (raw,) = interpolation.prepare((), train).splits
+  (raw,) = fitting.prepare((), train).splits
   np.testing.assert_array_equal(raw, train.reshape(40, -1) / np.float32(255))
 
 
@@ -198,8 +198,8 @@ def test_primal_and_dual_agree_about_a_ridge():
   examples = conftest.random_examples(90, classes=3)
   images, labels = examples.image, examples.label
   fitted = [
-    interpolation.interpolate(
-      interpolation.Problem(
+    fitting.interpolate(
+      fitting.Problem(
         images[:n], labels[:n], images[n:], labels[n:], 3, kernel, ridge=0.5
       )
     )
@@ -215,8 +215,8 @@ def test_random_convolution_is_solved_from_either_side(filters):
   images = _images(80)
   labels = np.random.default_rng(0).integers(0, 3, 80)
   step = f"random_convolution(filters={filters}, patch=4)"
-  fitted = interpolation.interpolate(
-    interpolation.Problem(
+  fitted = fitting.interpolate(
+    fitting.Problem(
       images[:60],
       labels[:60],
       images[60:],
@@ -227,7 +227,7 @@ def test_random_convolution_is_solved_from_either_side(filters):
       ridge=0.1,
     )
   )
-  (splits, bank) = interpolation.prepare((step,), images[:60], images[60:])
+  (splits, bank) = fitting.prepare((step,), images[:60], images[60:])
   train, test = convolution.features(bank, *splits)
   train, test = train.astype(np.float64), test.astype(np.float64)
   identity = np.eye(train.shape[1])

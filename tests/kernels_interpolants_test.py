@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from rethink import errors
-from rethink.kernels import interpolants, interpolation
+from rethink.kernels import fitting, interpolants
 from tests import conftest, kernels_oracle
 
 
 def _problem(n=40, m=10, **fields):
   examples = conftest.random_examples(n + m, (6, 6, 1), classes=3)
   images, labels = examples.image, examples.label
-  return interpolation.Problem(
+  return fitting.Problem(
     images[:n],
     labels[:n],
     images[n:],
@@ -117,6 +117,6 @@ def test_filters_may_be_held_or_computed_anew(monkeypatch):
   steps = ("random_convolution(30, 3)",)
   problem = _problem(kernel="linear()", steps=steps)
   held = interpolants.min_norm(problem)
-  monkeypatch.setattr(interpolation, "_HOLD", 0.0)
+  monkeypatch.setattr(fitting, "_HOLD", 0.0)
   anew = interpolants.min_norm(problem)
   np.testing.assert_allclose(held.test, anew.test, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from rethink import errors
 from rethink.kernels import (
   convolution,
-  interpolation,
+  fitting,
   memory,
   preconditioners,
   primal,
@@ -65,7 +65,7 @@ def test_memory_is_checked_before_random_features_are_made(
     raise AssertionError("made")
 
   monkeypatch.setattr(convolution.Filters, "blocks", refuse)
-  problem = interpolation.Problem(
+  problem = fitting.Problem(
     images[:40],
     np.arange(40) % 3,
     images[40:],
@@ -75,7 +75,7 @@ def test_memory_is_checked_before_random_features_are_made(
     steps=(f"random_convolution({filters})",),
   )
   with pytest.raises(errors.ConfigError, match=needs):
-    interpolation.interpolate(problem)
+    fitting.interpolate(problem)
 
 
 def test_predicted_bytes_of_a_factor():

@@ -13,7 +13,7 @@ import time
 import pytest
 import yaml
 
-from rethink import runs
+from rethink.storage import runs
 from tests.conftest import ROOT, clean_environment
 
 _LAUNCH = ROOT / "launch"

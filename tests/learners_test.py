@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import complexity, errors, learners, settings, specs, train
-from rethink.pipeline import views
+from rethink import errors, rademacher, settings, specs, train_step
+from rethink.methods import learners
+from rethink.pipeline import preprocess
 from tests.conftest import random_examples
 
 N, D, DRAWS = 60, 4 * 4 * 3, 5
@@ -25,8 +26,8 @@ def _context(config, n, between=lambda: None):
   return learners.Context(
     settings.resolve(config),
     examples.image,
-    views.on_host(examples.image, 4, 32).reshape(n, -1),
-    complexity.signs(examples.id, DRAWS, seed=0),
+    preprocess.on_host(examples.image, 4, 32).reshape(n, -1),
+    rademacher.signs(examples.id, DRAWS, seed=0),
     between,
   )
 
@@ -38,11 +39,11 @@ def _gaussian(points, bandwidth):
 
 
 def _attained(context, fitted):
-  return complexity.estimate(context.signs, fitted.values).correlations
+  return rademacher.estimate(context.signs, fitted.values).correlations
 
 
 def test_points_are_what_a_network_sees(context):
-  want = views.evaluation(jnp.asarray(context.images), 4)
+  want = preprocess.evaluation(jnp.asarray(context.images), 4)
   np.testing.assert_allclose(context.points, want.reshape(N, -1), atol=1e-5)
 
 
@@ -74,7 +75,7 @@ def test_a_network_that_is_hardly_trained_attains_less(context, config):
 def test_a_network_leaves_short_batches_out_on_request(config, monkeypatch):
   config.image_size, config.num_epochs, config.batch_size = 4, 1, 25
   ends = []
-  program = train.program
+  program = train_step.program
 
   def recorded(*args):
     advance = program(*args)
@@ -85,7 +86,7 @@ def test_a_network_leaves_short_batches_out_on_request(config, monkeypatch):
 
     return record
 
-  monkeypatch.setattr(train, "program", recorded)
+  monkeypatch.setattr(train_step, "program", recorded)
   for config.drop_last in (False, True):
     learners.network(_context(config, N))
   assert ends == [3] * DRAWS + [2] * DRAWS

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from rethink import errors, locks
+from rethink import errors
+from rethink.storage import locks
 from tests.conftest import ROOT, clean_environment
 
 _HOLDER = """

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rethink import bits, datasets, errors
+from rethink import bits, errors
+from rethink.pipeline import datasets
 from rethink.prepare import official
 from tests import archives, conftest
 

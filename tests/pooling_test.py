@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import pooling
+from rethink.cpu import pooling
 
 
 def _reference(x):

@@ -13,7 +13,8 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from rethink import datasets, errors
+from rethink import errors
+from rethink.pipeline import datasets
 from rethink.prepare import arrays, digits, folder, writer
 from tests import conftest
 

@@ -1,82 +1,93 @@
-"""`method = "complexity(...)"` on the common run directory."""
+import itertools
 
 import numpy as np
 import pytest
 
-from rethink import complexity, datasets, errors, methods, runs, summary
-from tests.loop_test import StopAfter
+from rethink import errors, rademacher
+from rethink.expressivity import construct
+
+N = 40
+IDS = np.arange(1, N + 1, dtype=np.uint64) * np.uint64(0xDA942042E4DD58B5)
+POINTS = np.random.default_rng(0).normal(size=(N, 5))
 
 
-def _execute(config, workdir, data_dir, method, stop=None, **fields):
-  with config.unlocked():
-    config.method = method
-    config.update(fields)
-  methods.execute(config, str(workdir), data_dir, stop or StopAfter())
-  return runs.read(workdir)
+def _least_squares(points):
+  return lambda s: (points @ np.linalg.lstsq(points, s.T, rcond=None)[0]).T
 
 
-def test_a_run_has_a_row_with_an_interval(config, tmp_path, data_dir):
-  record = _execute(
-    config, tmp_path, data_dir, "complexity('linear()', draws=4)"
+def test_signs_are_fair_and_a_column_depends_on_its_id_alone():
+  drawn = rademacher.signs(IDS, 500, seed=3)
+  assert set(np.unique(drawn)) == {-1.0, 1.0}
+  assert abs(drawn.sum()) <= 4.5 * np.sqrt(drawn.size)
+  products = drawn.T @ drawn / 500 - np.eye(N)
+  assert np.abs(products).max() <= 5 / np.sqrt(500)
+  np.testing.assert_array_equal(
+    rademacher.signs(IDS[7:9], 500, seed=3), drawn[:, 7:9]
   )
-  (row,), status = record.rows, record.status
-  assert status["state"] == "done" and status["parameters"] == 65
-  found = np.array(status["correlations"])
-  assert found.shape == (4,) and (found > 0.1).all() and (found < 0.9).all()
-  assert row["correlation"] == pytest.approx(found.mean())
-  assert row["correlation_low"] < row["correlation"] < row["correlation_high"]
-  assert "| 320 " in summary.table([("linear", tmp_path)])
+  assert (rademacher.signs(IDS, 500, seed=4) != drawn).any()
 
 
-def test_the_learner_is_what_was_asked_for(config, tmp_path, data_dir):
-  method = "complexity('construction(depth=3)', draws=2)"
-  record = _execute(config, tmp_path, data_dir, method)
-  assert record.rows[0]["correlation"] == pytest.approx(1, abs=1e-4)
-  method = "complexity('ball(norm=0.1)', draws=2)"
-  record = _execute(config, tmp_path / "ball", data_dir, method)
-  assert record.rows[0]["correlation"] < 0.02
+def test_the_construction_attains_one():
+  def learner(s):
+    return construct.fit(POINTS, s.T)(POINTS).T
+
+  found = rademacher.rademacher(learner, IDS)
+  assert found.mean == pytest.approx(1, abs=1e-6)
+  assert found.high - found.low < 1e-6
 
 
-def test_the_seed_draws_the_signs_of_each_image(config, tmp_path, data_dir):
-  """Against the estimator of the library, on the subset that a run takes."""
-  record = _execute(
-    config, tmp_path, data_dir, "complexity('linear()')", seed=3
+def test_a_constant_attains_nothing_on_average():
+  found = rademacher.rademacher(np.ones_like, IDS, draws=200)
+  assert found.low < 0 < found.high
+
+
+def test_the_best_constant_attains_the_mean_of_the_absolute_sum():
+  # E|sum of 4 signs| / 4, over all 16 sign vectors.
+  want = np.mean(
+    [abs(sum(s)) / 4 for s in itertools.product([-1, 1], repeat=4)]
   )
-  split = datasets.load("digits", data_dir).splits["train"]
-  train = datasets.subset(split, 320, 0, 10, balanced=False)
-  images = train.image.reshape(320, -1) / 255
-  points = images - images.mean(1, keepdims=True)
-  points /= np.maximum(images.std(1, keepdims=True), 1 / 8)
-  features = np.c_[points, np.ones(320)]
 
-  def learner(signs):
-    weights = np.linalg.lstsq(features, signs.T, rcond=1e-6)[0]
-    return np.sign(features @ weights).T
+  def learner(s):
+    return np.sign(s.sum(axis=1, keepdims=True)) * np.ones_like(s)
 
-  found = complexity.rademacher(learner, train.id, draws=10, seed=3)
-  assert record.rows[0]["correlation"] == pytest.approx(found.mean, abs=0.005)
+  found = rademacher.rademacher(learner, IDS[:4], draws=4000)
+  assert abs(found.mean - want) < 0.02  # four standard errors
+  assert found.low < found.mean < found.high < found.low + 0.03
 
 
-@pytest.mark.parametrize(
-  ("method", "said"),
-  [
-    ("complexity('forest()')", "there is no 'forest'; there are: ball"),
-    ("complexity('ball(norm=True)')", "norm must be float"),
-    ("complexity('linear()', draws=1)", "draws must be 2 or more"),
-  ],
-)
-def test_a_bad_learner_is_one_sentence(
-  method, said, config, tmp_path, data_dir
-):
-  with pytest.raises(errors.ConfigError, match=said):
-    _execute(config, tmp_path, data_dir, method)
+def test_a_linear_learner_attains_one_up_to_n_equal_d_and_less_beyond():
+  means = []
+  for n in (3, 5, 10, 20, 40):
+    learner = _least_squares(POINTS[:n])
+    means.append(rademacher.rademacher(learner, IDS[:n], draws=50).mean)
+  np.testing.assert_allclose(means[:2], 1, atol=1e-9)
+  assert means[1:] == sorted(means[1:], reverse=True) and means[-1] < 0.4
 
 
-def test_a_stopped_run_starts_over(config, tmp_path, data_dir):
-  method = "complexity('network()', draws=2)"
-  for looks in (0, 3):
-    with pytest.raises(errors.PreemptedError, match="SIGTERM"):
-      _execute(config, tmp_path, data_dir, method, StopAfter(looks))
-    assert runs.read(tmp_path).status["state"] == "preempted"
-  record = _execute(config, tmp_path, data_dir, method)
-  assert record.status["state"] == "done" and len(record.rows) == 1
+def test_values_are_clipped_so_that_size_alone_attains_nothing():
+  found = rademacher.rademacher(lambda s: 1e6 * s, IDS)
+  assert found.mean == 1
+
+
+def test_the_interval_is_students_and_covers_as_often_as_it_says():
+  def learner(s):
+    return np.sign(s[:, :1]) * np.ones_like(s)
+
+  truth, inside = 1 / N, 0
+  for seed in range(200):
+    found = rademacher.rademacher(learner, IDS, draws=8, seed=seed)
+    inside += found.low <= truth <= found.high
+  assert 0.89 * 200 <= inside <= 0.99 * 200
+
+
+@pytest.mark.parametrize("draws", [0, 1])
+def test_too_few_draws_are_refused(draws):
+  with pytest.raises(errors.ConfigError, match="draws"):
+    rademacher.rademacher(np.sign, IDS, draws=draws)
+
+
+def test_a_learner_that_diverges_or_returns_another_shape_is_refused():
+  with pytest.raises(errors.DivergedError, match="sign vector 0"):
+    rademacher.rademacher(lambda s: s * np.nan, IDS)
+  with pytest.raises(errors.ConfigError, match="shape"):
+    rademacher.rademacher(lambda s: s[:3], IDS)

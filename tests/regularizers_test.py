@@ -7,14 +7,14 @@ import pytest
 
 from rethink import (
   bits,
-  recipes,
+  compiled,
   regularizers,
   schedules,
   settings,
   specs,
-  train,
+  train_step,
 )
-from rethink.pipeline import frames, resident
+from rethink.pipeline import crops, resident
 from tests import conftest
 
 KNOWN = specs.public(regularizers)
@@ -79,14 +79,14 @@ def _trained(config, sharding, *calls, optimizer="sgd()", rate=0.05):
   everywhere = jax.sharding.NamedSharding(
     spread.mesh, jax.sharding.PartitionSpec()
   )
-  recipe = recipes.build(run, 10, spread)
-  keys = recipes.keys(0)
+  recipe = compiled.build(run, 10, spread)
+  keys = compiled.keys(0)
   length = schedules.Length(jnp.int32(3), jnp.int32(9))
-  inputs = recipes.numbers(run, length, keys.noise)
-  state = train.initializer(recipe, 3, everywhere)(inputs, keys.init)
+  inputs = compiled.numbers(run, length, keys.noise)
+  state = train_step.initializer(recipe, 3, everywhere)(inputs, keys.init)
   data = resident.put(conftest.random_examples(150), everywhere)
   order = resident.epoch_order(keys.order, jnp.int32(0), 150)
-  return train.program(recipe, 3)(state, data, order, inputs, 0, 3).params
+  return train_step.program(recipe, 3)(state, data, order, inputs, 0, 3).params
 
 
 def _bits(tree):
@@ -249,7 +249,7 @@ def test_a_random_resized_crop_is_a_window_of_the_image():
 
 
 def test_random_resized_crops_are_distributed_like_those_of_the_stream_path():
-  frame = frames.RandomCrop(30)
+  frame = crops.RandomCrop(30)
   regularizer = regularizers.random_resized_crop()
   assert regularizer.frame == {
     k: v for k, v in frame._asdict().items() if k not in ("size", "reduced")
@@ -398,5 +398,5 @@ def test_label_smoothing_mixes_with_the_uniform_distribution(epsilon):
 def test_dropout_sets_the_models_argument(config, sharding):
   assert regularizers.dropout(0.3).model == {"dropout_rate": 0.3}
   config.regularizers = ("dropout(0.3)",)
-  recipe = recipes.build(settings.resolve(config), 10, sharding(1))
+  recipe = compiled.build(settings.resolve(config), 10, sharding(1))
   assert recipe.model.dropout_rate == 0.3

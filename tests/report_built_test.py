@@ -3,10 +3,10 @@
 import pytest
 
 from configs import expressivity, rademacher
-from rethink import methods
+from rethink.methods import runner
 from rethink.report import measures, pages, results, sources
 from tests.conftest import ROOT
-from tests.loop_test import StopAfter
+from tests.method_train_test import StopAfter
 
 
 def _section(module, names, root, data_dir):
@@ -14,7 +14,7 @@ def _section(module, names, root, data_dir):
   for name in names:
     folder = root / stem / "smoke" / name
     config = module.get_config(f"smoke/{name}")
-    methods.execute(config, str(folder), data_dir, StopAfter())
+    runner.execute(config, str(folder), data_dir, StopAfter())
   source = sources.load(f"{ROOT}/configs/{stem}.py:smoke")
   return pages.section(results.Results(source, root))
 

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from rethink import interpolation, runs, summary
+from rethink import console
+from rethink.methods import interpolate
 from rethink.report import figures, pages, results, sources, tables
+from rethink.storage import runs
 
 _CONFIG = """
 from configs import kernels
@@ -65,7 +67,7 @@ def found(tmp_path) -> results.Results:
 
 def _write(folder, config) -> None:
   """What a run of a kernel leaves."""
-  resolved = interpolation.resolve(config)
+  resolved = interpolate.resolve(config)
   run = runs.Run(folder, resolved.outcome, resolved.bookkeeping)
   run.start()
   run.check_data({"name": "digits", "fingerprint": "0" * 32})
@@ -144,4 +146,4 @@ def test_another_kernel_is_another_set_up(found, tmp_path):
 
 def test_the_summary_of_a_sweep_has_a_dash_for_epochs(found, tmp_path):
   folder = tmp_path / "runs" / "solved" / "100/true/seed0"
-  assert "| - " in summary.table([("one", folder)])
+  assert "| - " in console.results_table([("one", folder)])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from configs import fig1_randomization, table1_cifar10
-from rethink import errors, runs
+from rethink import errors
 from rethink.report import examples, pages, results, sources
+from rethink.storage import runs
 from tests import report_runs
 
 _TRUE = "mlp_1x512/true/none"

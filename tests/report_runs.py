@@ -2,7 +2,8 @@
 
 import pathlib
 
-from rethink import runs, settings
+from rethink import settings
+from rethink.storage import runs
 
 PARAMETERS = {  # as a model of the config would report
   "inception()": 1_649_402,

@@ -10,8 +10,9 @@ from configs import (
   memorize,
   table1_cifar10,
 )
-from rethink import experiments, runs
+from rethink import experiments
 from rethink.report import measures, pages, results, tables
+from rethink.storage import runs
 from tests import report_runs
 from tests.report_runs import row
 from tests.report_test import _RANDOM, _TRUE, _found, _line

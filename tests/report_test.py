@@ -10,7 +10,7 @@ import pytest
 
 from configs import fig1_randomization, fig2_implicit, memorize, table1_cifar10
 from rethink import errors, experiments
-from rethink.report import pages, results, scale, sources, tables
+from rethink.report import comparability, pages, results, sources, tables
 from tests import report_runs
 from tests.conftest import ROOT, python
 from tests.report_runs import row
@@ -178,7 +178,7 @@ def test_a_stand_in_is_judged_and_named_beside_every_number(tmp_path):
   ],
 )
 def test_calls_are_compared_by_their_arguments(expected, actual, same):
-  assert scale._same_call(expected, actual) is same
+  assert comparability._same_call(expected, actual) is same
 
 
 def test_epochs_to_fit_and_their_ratio_are_of_the_same_seed(tmp_path):

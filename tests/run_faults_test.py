@@ -7,15 +7,17 @@ import signal
 import numpy as np
 import pytest
 
-from rethink import errors, evaluate, locks, loop, methods, runs, signals, train
-from rethink.pipeline import resident, splits
+from rethink import errors, evaluate, signals
+from rethink.methods import runner, train
+from rethink.pipeline import resident, run_data
 from rethink.prepare import digits, writer
+from rethink.storage import locks, runs
 from tests.conftest import python
-from tests.loop_test import StopAfter, end
+from tests.method_train_test import StopAfter, end
 
 
 def _execute(config, workdir, data_dir, stop=None, **kwargs):
-  return methods.execute(
+  return runner.execute(
     config, str(workdir), data_dir, stop or StopAfter(), **kwargs
   )
 
@@ -60,12 +62,12 @@ def _raise_in(monkeypatch, owner, name: str, call: int) -> None:
 @pytest.mark.parametrize(
   ("owner", "name", "call", "saved"),
   [
-    (splits, "load", 1, []),  # data start-up
+    (run_data, "load", 1, []),  # data start-up
     (train, "create_state", 1, []),  # tracing, the first half of compiling
     (train, "train_step", 1, [1]),  # in the middle of compiling a step
     (resident, "epoch_order", 2, [7, 8]),  # at the first step of an epoch
     (evaluate, "evaluate", 2, [7]),
-    (loop.Trainer, "_save", 1, [7]),
+    (train.Trainer, "_save", 1, [7]),
   ],
 )
 def test_f3_sigterm_in_any_phase_saves_and_the_same_command_goes_on(
@@ -91,7 +93,7 @@ def test_f4_more_signals_while_saving_change_nothing(
   config, tmp_path, data_dir, monkeypatch, stop
 ):
   config.bookkeeping.chunk_seconds = 1e-9
-  save = loop.checkpoints.Checkpoints.save
+  save = train.checkpoints.Checkpoints.save
 
   def signalled(self, step, state):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -99,7 +101,7 @@ def test_f4_more_signals_while_saving_change_nothing(
     os.kill(os.getpid(), signal.SIGINT)
 
   with monkeypatch.context() as patch:
-    patch.setattr(loop.checkpoints.Checkpoints, "save", signalled)
+    patch.setattr(train.checkpoints.Checkpoints, "save", signalled)
     _raise_in(patch, evaluate, "evaluate", 1)
     with pytest.raises(errors.PreemptedError, match="SIGTERM: saved step 7"):
       _execute(config, tmp_path, data_dir, stop)
@@ -201,7 +203,7 @@ def test_f22_other_data_are_refused(config, interrupted, tmp_path):
 def test_f29_a_run_that_lost_its_lock_stops_and_writes_nothing_more(
   config, tmp_path, data_dir, monkeypatch
 ):
-  epoch = loop.Trainer._epoch
+  epoch = train.Trainer._epoch
 
   def lose(self):
     if self.step == 7:
@@ -209,7 +211,7 @@ def test_f29_a_run_that_lost_its_lock_stops_and_writes_nothing_more(
       shutil.copy(tmp_path / "status.json", tmp_path / "before")
     epoch(self)
 
-  monkeypatch.setattr(loop.Trainer, "_epoch", lose)
+  monkeypatch.setattr(train.Trainer, "_epoch", lose)
   with pytest.raises(locks.LostError, match="on far"):
     _execute(config, tmp_path, data_dir)
   for name in ("before", "status.json"):

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 
-from rethink import errors, runs
+from rethink import errors
+from rethink.storage import runs
 from tests.conftest import ROOT, python
 
 
@@ -165,7 +166,7 @@ def test_the_commit_of_a_repository_around_the_environment_is_not_ours(
   )
   package = tmp_path / ".venv" / "rethink"
   package.mkdir(parents=True)
-  shutil.copy(ROOT / "rethink/provenance.py", package)
+  shutil.copy(ROOT / "rethink/storage/provenance.py", package)
   (tmp_path / ".gitignore").write_text(".venv\n")
   for command in (
     "init -q",

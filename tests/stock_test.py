@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from rethink import datasets
+from rethink.pipeline import datasets
 from tests import archives, conftest
 
 # The command line; small archives take the place of the official ones.

@@ -5,7 +5,8 @@ import re
 import ml_collections
 import pytest
 
-from rethink import experiments, runs, selection
+from rethink import experiments
+from rethink.storage import runs
 from tests.conftest import python
 
 _RUNS = experiments.product(
@@ -49,7 +50,7 @@ _QUICK = (
   ],
 )
 def test_a_group_a_pattern_and_a_number_of_seeds_choose(choice, number):
-  assert len(selection.choose(_RUNS, **choice)) == number
+  assert len(experiments.choose(_RUNS, **choice)) == number
 
 
 def test_jobs_of_an_array_share_the_runs(tmp_path, data_dir):

@@ -12,24 +12,22 @@ import numpy as np
 from rethink import errors, specs
 from rethink.kernels import (
   convolution,
+  diagnostics,
+  fitting,
   gram,
-  interpolation,
   linear,
-  measures,
   memory,
 )
 
 _Epochs = Annotated[int, specs.Range(1, 1e9)]
 
 
-def min_norm(problem: interpolation.Problem) -> interpolation.Fitted:
+def min_norm(problem: fitting.Problem) -> fitting.Fitted:
   """The one of least norm; with a ridge, kernel ridge regression."""
-  return interpolation.interpolate(problem)
+  return fitting.interpolate(problem)
 
 
-def wrong_on_test(
-  problem: interpolation.Problem, seed: int = 0
-) -> interpolation.Fitted:
+def wrong_on_test(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
   """The one of least norm that is also wrong on every test image.
 
   Args:
@@ -38,8 +36,10 @@ def wrong_on_test(
   """
   _check_no_ridge(problem, "wrong_on_test")
   n = len(problem.train)
-  wrong = measures.wrong_labels(problem.test_labels, problem.num_classes, seed)
-  both = interpolation.interpolate(
+  wrong = diagnostics.wrong_labels(
+    problem.test_labels, problem.num_classes, seed
+  )
+  both = fitting.interpolate(
     problem._replace(
       train=np.concatenate([problem.train, problem.test]),
       labels=np.concatenate([problem.labels, wrong]),
@@ -49,9 +49,7 @@ def wrong_on_test(
   return both._replace(train=both.train[:n], test=both.train[n:])
 
 
-def random_centres(
-  problem: interpolation.Problem, seed: int = 0
-) -> interpolation.Fitted:
+def random_centres(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
   """Kernel functions at as many points of noise as there are training points.
 
   Noise is uniform between the least and the largest feature. Dense float64.
@@ -70,7 +68,7 @@ def random_centres(
   )
   targets = np.eye(problem.num_classes)[problem.labels]
   centres = noise.astype(np.float32)
-  found = measures.with_centres(kernel, points, targets, centres)
+  found = diagnostics.with_centres(kernel, points, targets, centres)
   elsewhere = gram.PointGram(kernel, centres)
   report = {
     "features": points.shape[1],
@@ -82,16 +80,16 @@ def random_centres(
   train, outputs = (
     elsewhere.predict(rows, found.coefficients) for rows in (points, test)
   )
-  return interpolation.Fitted(train, outputs, report)
+  return fitting.Fitted(train, outputs, report)
 
 
 def sgd(
-  problem: interpolation.Problem,
+  problem: fitting.Problem,
   epochs: _Epochs = 400,
   learning_rate: Annotated[float, specs.Range(0.0, 2.0)] = 1.0,
   start: specs.NotNegative = 0.0,
   seed: int = 0,
-) -> interpolation.Fitted:
+) -> fitting.Fitted:
   """Stochastic gradient descent on least squares, as a linear model.
 
   The curve `sgd` has |w - w*| / |w*| after each epoch, w* the min-norm
@@ -139,20 +137,18 @@ def sgd(
     "hessian": dict(rank=np.arange(1, d + 1), value=values),
   }
   fitted, outputs = (rows @ path.weights for rows in (points, test))
-  return interpolation.Fitted(fitted, outputs, report, curves)
+  return fitting.Fitted(fitted, outputs, report, curves)
 
 
-def _points(problem: interpolation.Problem) -> tuple[np.ndarray, ...]:
+def _points(problem: fitting.Problem) -> tuple[np.ndarray, ...]:
   """float32[n, d] of training and test images, all features at once."""
-  splits, filters = interpolation.prepare(
-    problem.steps, problem.train, problem.test
-  )
+  splits, filters = fitting.prepare(problem.steps, problem.train, problem.test)
   if filters is not None:
     splits = convolution.features(filters, *splits)
   return tuple(splits)
 
 
-def _check_no_ridge(problem: interpolation.Problem, name: str) -> None:
+def _check_no_ridge(problem: fitting.Problem, name: str) -> None:
   if problem.ridge:
     raise errors.ConfigError(
       f"config.ridge must be 0 for config.interpolant={name + '()'!r}, not"

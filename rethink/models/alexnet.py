@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import convolutions, models, pooling
+from rethink import models
+from rethink.cpu import convolutions, pooling
 
 
 def local_response_normalization(

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import convolutions, models, pooling
+from rethink import models
+from rethink.cpu import convolutions, pooling
 
 # Figure 3, top to bottom: (1x1 filters, 3x3 filters) of an inception module,
 # or the 3x3 filters of a downsample module.

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from rethink import errors, files
+from rethink import errors
 from rethink.pipeline import decoding
+from rethink.storage import files
 
 _VERSION = 1  # of the pixels that `frames` makes of an image
 _CHUNK = 1024  # frames between two marks of what is done

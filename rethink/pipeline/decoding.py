@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rethink import bits, datasets, errors, example, records
-from rethink.pipeline import frames, index
+from rethink import bits, errors, example
+from rethink.pipeline import crops, datasets, index, tfds_records
 
 _TOGETHER = 8  # images that a thread decodes in one go
 
@@ -30,7 +30,7 @@ class Split(NamedTuple):
   info: example.DatasetInfo
   entries: index.Entries
   source: Any
-  keys: records.Keys
+  keys: tfds_records.Keys
   skipped: tuple[str, ...]
 
   def take(self, rows: np.ndarray) -> "Split":
@@ -44,7 +44,7 @@ class Split(NamedTuple):
       DataError: if one cannot be read.
     """
     try:
-      return records.rows(self.source, positions, skip_damaged=False)[0]
+      return tfds_records.rows(self.source, positions, skip_damaged=False)[0]
     except Exception as error:  # whatever ArrayRecord's C++ found
       raise errors.DataError(
         f"cannot read split {self.name!r} of {self.info.name}: {error};"
@@ -84,7 +84,7 @@ def open_split(
   directory = datasets.find(name, data_dir)
   with datasets.naming(name, data_dir, directory):
     builder = datasets.open_builder(directory, data_dir)
-    keys = records.keys(builder.info, directory)
+    keys = tfds_records.keys(builder.info, directory)
     source = datasets.encoded(builder, split, keys)
   return Split(
     split, known.info, known.splits[split], source, keys, known.skipped
@@ -108,7 +108,7 @@ class Decoded:
   """(rows, epoch) -> uint8[n, height, width, channels], from the records."""
 
   def __init__(
-    self, split: Split, frame: frames.Frame, seed: int, threads: int = 1
+    self, split: Split, frame: crops.Frame, seed: int, threads: int = 1
   ):
     """Frames of a split.
 
@@ -133,7 +133,7 @@ class Decoded:
     def fill(start: int) -> None:
       for i in range(start, min(start + _TOGETHER, len(rows))):
         position, row = found[i]
-        name = records.name(row, position, split.keys)
+        name = tfds_records.name(row, position, split.keys)
         if bits.hash64(f"{split.name}/{name}") != entries.id[i]:
           raise errors.DataError(
             f"record {position} of split {split.name!r} is {name!r}, which"

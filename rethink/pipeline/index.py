@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from rethink import bits, datasets, errors, example, files, records
+from rethink import bits, errors, example
+from rethink.pipeline import datasets, tfds_records
+from rethink.storage import files
 
 FILE = "rethink_index.npz"
 _CHUNK = 64  # records that a thread reads at a time
@@ -120,7 +122,7 @@ def build(
   digest = hashlib.blake2b(digest_size=16)
   with datasets.naming(name, data_dir, directory):
     builder = datasets.open_builder(directory, data_dir)
-    keys = records.keys(builder.info, directory)
+    keys = tfds_records.keys(builder.info, directory)
     channels = builder.info.features[keys.image].shape[-1]
     classes = tuple(builder.info.features[keys.label].names)
     for split, split_info in sorted(builder.info.splits.items()):
@@ -153,7 +155,7 @@ def build(
 
 def _survey(
   source: Any,
-  keys: records.Keys,
+  keys: tfds_records.Keys,
   channels: int,
   skip_damaged: bool,
   stopped: Callable[[], bool],
@@ -165,14 +167,14 @@ def _survey(
         " --check NAME` does that beforehand, the same command begins it anew"
       )
     positions = range(start, min(start + _CHUNK, len(source)))
-    rows, skipped = records.rows(source, positions, skip_damaged)
+    rows, skipped = tfds_records.rows(source, positions, skip_damaged)
     found = _Surveyed(
       [], [], [], [], np.zeros((channels, 256), np.int64), skipped
     )
     for position, row in rows:
-      name, data = records.name(row, position, keys), row[keys.image]
+      name, data = tfds_records.name(row, position, keys), row[keys.image]
       try:
-        image = records.decode(data, name)
+        image = tfds_records.decode(data, name)
       except errors.DataError as error:
         if not skip_damaged:
           raise

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rethink import example, hosts
+from rethink import distributed, example
 
 Sharding = jax.sharding.NamedSharding
 
@@ -45,7 +45,7 @@ def put(examples: example.Example, sharding: Sharding) -> Resident:
   """Copies a split, which every process has, to the devices of `sharding`."""
   fields = (examples.image, examples.label, examples.true_label)
   return Resident(
-    *(hosts.put(np.ascontiguousarray(f), sharding) for f in fields)
+    *(distributed.put(np.ascontiguousarray(f), sharding) for f in fields)
   )
 
 

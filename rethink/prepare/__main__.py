@@ -16,13 +16,13 @@ import re
 
 from absl import app, flags
 
-from rethink import entry, errors
+from rethink import cli, errors
 
 _ARCHIVES = flags.DEFINE_string(
   "archives", None, "Folder of the official archives, instead of a download."
 )
 _CHECK = flags.DEFINE_bool("check", False, "Verify a prepared data set.")
-_DATA_DIR = entry.define_data_dir()
+_DATA_DIR = cli.define_data_dir()
 _FOLDER = flags.DEFINE_string(
   "folder", None, "Folder of images, <split>/<class>/*.jpg|png."
 )
@@ -44,12 +44,12 @@ _SKIP_DAMAGED = flags.DEFINE_bool(
   "Of imagenet2012 or --keep_sizes, leave out and list images that cannot be"
   " decoded, instead of stopping.",
 )
-flags.adopt_module_key_flags(entry)  # so that --help shows them
+flags.adopt_module_key_flags(cli)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
   """Prepares one data set."""
-  return entry.exit_code(lambda: _prepare(argv[1:]))
+  return cli.exit_code(lambda: _prepare(argv[1:]))
 
 
 def _prepare(names: list[str]) -> None:
@@ -82,7 +82,7 @@ def _prepare(names: list[str]) -> None:
     )
   from rethink.prepare import check
 
-  name, data_dir = names[0], entry.data_dir(_DATA_DIR.value)
+  name, data_dir = names[0], cli.data_dir(_DATA_DIR.value)
   if not _CHECK.value:
     folder = _write(name, data_dir)
     print(folder)
@@ -125,4 +125,4 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=entry.parse_flags)
+  app.run(main, flags_parser=cli.parse_flags)

@@ -4,8 +4,8 @@ import json
 import pathlib
 from typing import Any
 
-from rethink import datasets, errors, records
-from rethink.pipeline import index
+from rethink import errors
+from rethink.pipeline import datasets, index, tfds_records
 
 
 def summary(name: str, data_dir: str) -> str:
@@ -57,14 +57,14 @@ def summary(name: str, data_dir: str) -> str:
 
 def _of_several_sizes(builder: Any, folder: pathlib.Path) -> bool:
   """Whether images may differ in size, so that they have to be streamed."""
-  image = records.keys(builder.info, str(folder)).image
+  image = tfds_records.keys(builder.info, str(folder)).image
   return None in builder.info.features[image].shape
 
 
 def _check_records(shard: "_Shard", info: Any) -> None:
   import tensorflow_datasets as tfds
 
-  keys = records.keys(info, str(shard.path.parent))
+  keys = tfds_records.keys(info, str(shard.path.parent))
   classes = info.features[keys.label].num_classes
   for position in range(shard.count):
     record = shard.read(position)
@@ -76,7 +76,7 @@ def _check_records(shard: "_Shard", info: Any) -> None:
     except Exception as error:
       raise _damaged(shard.path, f"{where}: {error}") from error
     try:
-      records.decode(row[keys.image], where)
+      tfds_records.decode(row[keys.image], where)
     except errors.DataError as error:
       raise _damaged(shard.path, str(error)) from None
     if not 0 <= row[keys.label] < classes:

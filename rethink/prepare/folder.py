@@ -7,8 +7,9 @@ import sys
 import cv2
 import numpy as np
 
-from rethink import errors, records
-from rethink.prepare import lock, pieces, shards, writer
+from rethink import errors
+from rethink.pipeline import tfds_records
+from rethink.prepare import exclusive, shard_jobs, shards, writer
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -61,7 +62,7 @@ def prepare(
   labels = {c: label for label, c in enumerate(classes)}
   splits = {
     split: [
-      pieces.Piece(
+      shard_jobs.Piece(
         str(path.relative_to(root / split)),
         labels[path.parent.name],
         str(path),
@@ -74,7 +75,7 @@ def prepare(
   }
   source = writer.Source(_described(classes), classes, (None, None, 3), {})
   folder = pathlib.Path(data_dir).expanduser() / name / writer.VERSION
-  with lock.held(name, data_dir):
+  with exclusive.held(name, data_dir):
     writer.refuse(folder)
     plan = shards.Plan(splits, "id", shards.as_it_is, skip_damaged)
     return shards.write(writer.builder(name, source), plan, data_dir)
@@ -140,14 +141,16 @@ def _items(root, paths, image_size, shape):
 
 
 def _image(data: bytes | np.ndarray, path: pathlib.Path) -> np.ndarray:
-  return records.decode(data, str(path)) if isinstance(data, bytes) else data
+  return (
+    tfds_records.decode(data, str(path)) if isinstance(data, bytes) else data
+  )
 
 
 def _read(path: pathlib.Path, image_size: int | None) -> bytes | np.ndarray:
   data = path.read_bytes()
   if image_size is None:
     return data
-  image = records.decode(data, str(path))
+  image = tfds_records.decode(data, str(path))
   if image.shape[-1] == 1:
     image = np.repeat(image, 3, axis=-1)
   side = min(image.shape[:2])

@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 
 from rethink import errors
-from rethink.prepare import archives, lock, pieces, shards
+from rethink.prepare import archives, exclusive, shard_jobs, shards
 
 NAME = "imagenet2012"
 _TRAIN, _VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -59,7 +59,7 @@ def prepare(
   )
   wanted = archives.registered(NAME)
   _check(source, wanted)
-  with lock.held(NAME, data_dir):
+  with exclusive.held(NAME, data_dir):
     if folder.exists():
       return folder
     splits = _splits(source, wanted, stock(data_dir=str(root)).info)
@@ -114,7 +114,7 @@ def _check(
 
 def _splits(
   source: pathlib.Path, wanted: Mapping[str, archives.Registered], info: Any
-) -> dict[str, list[pieces.Piece]]:
+) -> dict[str, list[shard_jobs.Piece]]:
   import tensorflow_datasets as tfds
 
   to_label = info.features["label"].str2int
@@ -135,7 +135,7 @@ def _splits(
 
 def survey(
   path: pathlib.Path, wanted: archives.Registered
-) -> Iterator[tuple[str, pieces.Piece]]:
+) -> Iterator[tuple[str, shard_jobs.Piece]]:
   """Finds the images in an archive, reading it once from begin to end.
 
   Args:
@@ -179,7 +179,7 @@ class _Hashed:
 
 def _members(
   file: Any, path: str, start: int = 0, wnid: str = ""
-) -> Iterator[tuple[str, pieces.Piece]]:
+) -> Iterator[tuple[str, shard_jobs.Piece]]:
   with tarfile.open(fileobj=file, mode="r|", bufsize=_BLOCK) as tar:
     for member in tar:
       if not member.isfile():
@@ -189,7 +189,7 @@ def _members(
         inner = tar.extractfile(member)
         yield from _members(inner, path, offset, member.name[:-4])
       else:
-        piece = pieces.Piece(member.name, -1, path, offset, member.size)
+        piece = shard_jobs.Piece(member.name, -1, path, offset, member.size)
         yield wnid, piece
 
 

@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rethink.prepare import archives, cifar, lock, mnist, writer
+from rethink.prepare import archives, cifar, exclusive, mnist, writer
 
 CONTENT: Mapping[str, Callable[[Mapping[str, bytes]], writer.Content]] = {
   "mnist": mnist.content,
@@ -41,7 +41,7 @@ def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
   folder = root / name / str(stock.VERSION)
   if folder.exists():  # also where the disk is read-only and takes no lock
     return folder
-  with lock.held(name, data_dir):
+  with exclusive.held(name, data_dir):
     if not folder.exists():
       content = CONTENT[name](archives.read(name, directory, data_dir))
       writer.build(_builder(stock, content), data_dir)

@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rethink import errors, files
-from rethink.prepare import pieces
+from rethink import errors
+from rethink.prepare import shard_jobs
+from rethink.storage import files
 
 _PLAN = "plan.txt"  # a digest of what is to be written
 
@@ -36,7 +37,7 @@ class Plan(NamedTuple):
     skip_damaged: leave out images that cannot be decoded, instead of raising.
   """
 
-  splits: Mapping[str, Sequence[pieces.Piece]]
+  splits: Mapping[str, Sequence[shard_jobs.Piece]]
   id_feature: str
   fix: Callable[[str, bytes], bytes]
   skip_damaged: bool
@@ -94,7 +95,7 @@ def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
         file=sys.stderr,
       )
     (folder / _PLAN).unlink()
-    shutil.rmtree(folder / pieces.DONE)
+    shutil.rmtree(folder / shard_jobs.DONE)
     os.replace(folder, target)
   except errors.DataError:
     raise
@@ -125,7 +126,7 @@ def _describe(
   info: Any,
   folder: pathlib.Path,
   templates: Mapping[str, Any],
-  written: Mapping[str, Sequence[pieces.Written]],
+  written: Mapping[str, Sequence[shard_jobs.Written]],
 ) -> None:
   """Writes what TFDS has to know of the shards."""
   import tensorflow_datasets as tfds
@@ -145,8 +146,8 @@ def _describe(
 
 
 def _shards(
-  split: str, images: Sequence[pieces.Piece]
-) -> list[list[pieces.Piece]]:
+  split: str, images: Sequence[shard_jobs.Piece]
+) -> list[list[shard_jobs.Piece]]:
   """The images in TFDS's order, cut as TFDS cuts them.
 
   TFDS counts the bytes of whole records, here those of the images count: about
@@ -181,7 +182,7 @@ def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
   same = folder / _PLAN
   if not same.exists() or same.read_text() != digest.hexdigest():
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / pieces.DONE).mkdir(parents=True)
+    (folder / shard_jobs.DONE).mkdir(parents=True)
     free = shutil.disk_usage(root).free
     if free < total:
       raise errors.DataError(
@@ -192,22 +193,24 @@ def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
 
 
 def _write_all(
-  jobs: Sequence[tuple[str, str, list[pieces.Piece]]],
+  jobs: Sequence[tuple[str, str, list[shard_jobs.Piece]]],
   features: Any,
   plan: Plan,
-) -> dict[str, list[pieces.Written]]:
+) -> dict[str, list[shard_jobs.Written]]:
   """Writes all shards that are not whole yet, in the order of the splits."""
   processes = min(len(os.sched_getaffinity(0)), len(jobs))
   common = features, plan.id_feature, plan.fix, plan.skip_damaged
   if processes == 1:
-    done = [pieces.write_shard(path, part, *common) for _, path, part in jobs]
+    done = [
+      shard_jobs.write_shard(path, part, *common) for _, path, part in jobs
+    ]
   else:
     pool = concurrent.futures.ProcessPoolExecutor(
       processes, multiprocessing.get_context("spawn"), _die_with_parent
     )
     try:
       futures = [
-        pool.submit(pieces.write_shard, path, part, *common)
+        pool.submit(shard_jobs.write_shard, path, part, *common)
         for _, path, part in jobs
       ]
       _report(futures)

@@ -7,7 +7,7 @@ import importlib.util
 import pathlib
 
 from rethink import errors
-from rethink.prepare import lock, writer
+from rethink.prepare import exclusive, writer
 
 
 def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
@@ -37,7 +37,7 @@ def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
       " 'prepare' of this package installs: pip install -c constraints.txt -e"
       " '.[prepare]'"
     )
-  with lock.held(name, data_dir):
+  with exclusive.held(name, data_dir):
     try:
       builder = tfds.builder(
         name,

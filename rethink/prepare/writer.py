@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 
 from rethink import errors
-from rethink.prepare import lock
+from rethink.prepare import exclusive
 
 VERSION = "1.0.0"
 
@@ -77,7 +77,7 @@ def write(
   folder = pathlib.Path(data_dir).expanduser() / name / VERSION
   if keep and folder.exists():  # also on a disk that takes no lock
     return folder
-  with lock.held(name, data_dir):
+  with exclusive.held(name, data_dir):
     if keep and folder.exists():
       return folder
     refuse(folder)

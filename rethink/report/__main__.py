@@ -13,8 +13,8 @@ import sys
 
 from absl import app, flags
 
-from rethink import entry, errors
-from rethink.report import examples, pages, records, results, sources
+from rethink import cli, errors
+from rethink.report import archive, examples, pages, results, sources
 
 _CONFIG = flags.DEFINE_multi_string(
   "config",
@@ -47,7 +47,7 @@ _KEEP = flags.DEFINE_string(
 def main(argv: list[str]) -> int:
   """Writes the report; the exit code says how it ended."""
   del argv
-  return entry.exit_code(_report)
+  return cli.exit_code(_report)
 
 
 def _report() -> None:
@@ -57,7 +57,7 @@ def _report() -> None:
     ("out", _OUT.value),
     ("keep", _KEEP.value or ""),
   ):
-    entry.local_folder(name, folder, copy)
+    cli.local_folder(name, folder, copy)
   root, out = pathlib.Path(_RUNS.value), pathlib.Path(_OUT.value)
   if not root.is_dir():
     raise errors.ConfigError(f"--runs={root}: there is no such folder")
@@ -76,7 +76,7 @@ def _report() -> None:
       print(f"  {verdict.subject}: {verdict.answer}")
   print(f"written: {out / 'index.html'}")
   if _KEEP.value:
-    kept = records.keep(found, pathlib.Path(_KEEP.value))
+    kept = archive.keep(found, pathlib.Path(_KEEP.value))
     print(f"{kept} runs: {_KEEP.value}")
   if _EXAMPLES.value:
     written = examples.export(_EXAMPLES.value, found)

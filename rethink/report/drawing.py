@@ -7,8 +7,9 @@ from matplotlib import axes as mpl_axes
 from matplotlib import lines as mpl_lines
 from matplotlib import ticker
 
-from rethink import experiments, runs
+from rethink import experiments
 from rethink.report import results, style, tables
+from rethink.storage import runs
 
 Look = dict[str, Any]  # of a line
 _FADED = 0.45  # all seeds but the first

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from rethink import runs
 from rethink.report import results
+from rethink.storage import runs
 
 _COLUMNS = (
   "experiment",

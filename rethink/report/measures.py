@@ -6,7 +6,8 @@ None means that the run does not have it: it never fitted, or did not log it.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from rethink import experiments, runs
+from rethink import experiments
+from rethink.storage import runs
 
 
 class Run(NamedTuple):

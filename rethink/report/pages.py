@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from rethink import errors, experiments, runs
+from rethink import errors, experiments
 from rethink.report import figures, results, tables, verdicts
+from rethink.storage import runs
 
 
 class Section(NamedTuple):

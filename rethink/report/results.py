@@ -5,8 +5,9 @@ import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from rethink import errors, experiments, runs
-from rethink.report import measures, scale, sources
+from rethink import errors, experiments
+from rethink.report import comparability, measures, sources
+from rethink.storage import runs
 
 _FACTORS = {"%": 100.0, "points": 100.0}
 
@@ -176,14 +177,14 @@ class Results:
             unfinished.append(f"{seed}, which has {other}")
             continue
           done[seed] = record
-          why = scale.reasons(
+          why = comparability.reasons(
             config,
             record,
             self.source.report,
             self._parameters[name] if name in self._parameters else 0,
           )
           reduced |= dict.fromkeys(why)
-          remarks[scale.remark(record, self.source.report)] = None
+          remarks[comparability.remark(record, self.source.report)] = None
         else:
           epoch = record.rows[-1]["epoch"] if record.rows else 0
           unfinished.append(f"{seed} {state} at epoch {epoch}")

@@ -5,8 +5,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rethink import console, experiments, runs
+from rethink import console, experiments
 from rethink.report import results
+from rethink.storage import runs
 
 DASH = "—"
 

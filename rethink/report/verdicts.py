@@ -3,8 +3,9 @@
 import statistics
 from typing import NamedTuple
 
-from rethink import experiments, runs
+from rethink import experiments
 from rethink.report import measures, results, tables
+from rethink.storage import runs
 
 _TEST = experiments.Column("", "", metric="test/accuracy")
 

@@ -1,0 +1,172 @@
+"""What a run's programs are compiled for, and what they take as inputs.
+
+Two runs with equal recipes share their programs: numbers, seeds and data are
+inputs.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rethink import models, schedules, settings, specs
+
+
+class Recipe(NamedTuple):
+  """What a program is compiled for; hashable.
+
+  Attributes:
+    model: the network.
+    num_classes: width of its output.
+    schedule: without its numbers, as are the next two.
+    optimizer: gradients to direction.
+    regularizers: the active hooks, in order.
+    averaged: whether averages of the parameters are kept.
+    batch_size: examples per step, over all devices.
+    image_size: pixels that the model sees.
+    normalize: their last step, of `views.NORMALIZE`.
+    streamed: whether images come framed; regularizers that frame them have
+      acted then.
+    dtype: of activations and products; parameters stay float32.
+    sharding: how a batch lies on the devices.
+  """
+
+  model: nn.Module
+  num_classes: int
+  schedule: specs.Static
+  optimizer: specs.Static
+  regularizers: tuple[specs.Static, ...]
+  averaged: bool
+  batch_size: int
+  image_size: int
+  normalize: str
+  streamed: bool
+  dtype: jnp.dtype
+  sharding: jax.sharding.NamedSharding
+
+
+class Numbers(NamedTuple):
+  """What a run may vary without compiling again: inputs of the programs.
+
+  Attributes:
+    learning_rate: float32, before the schedule.
+    schedule: float arguments of the schedule.
+    optimizer: float arguments of the optimizer.
+    regularizers: float arguments of each regularizer.
+    ema_decay: float32, of the averages of the parameters.
+    length: steps per epoch and in all.
+    key: of augmentation and dropout.
+  """
+
+  learning_rate: jax.Array
+  schedule: dict[str, Any]
+  optimizer: dict[str, Any]
+  regularizers: tuple[dict[str, Any], ...]
+  ema_decay: jax.Array
+  length: schedules.Length
+  key: jax.Array
+
+
+class Keys(NamedTuple):
+  """What `config.seed` draws.
+
+  Attributes:
+    init: parameters.
+    order: of the examples, folded with the epoch.
+    noise: augmentation and dropout, folded with the step.
+  """
+
+  init: jax.Array
+  order: jax.Array
+  noise: jax.Array
+
+
+def keys(seed: int) -> Keys:
+  """The keys of a run."""
+  # Named, so that no setting of the process changes what is drawn.
+  root = jax.random.key(seed, impl="threefry2x32")
+  return Keys(*jax.random.split(root, 3))
+
+
+def build(
+  run: settings.Settings,
+  num_classes: int,
+  sharding: jax.sharding.NamedSharding,
+) -> Recipe:
+  """What a run's programs are compiled for.
+
+  Raises:
+    ConfigError: if the model does not take what a regularizer sets.
+  """
+  overrides: dict[str, Any] = {}
+  for regularizer in run.regularizers:
+    overrides.update(regularizer().model)
+  return Recipe(
+    model=models.build(run.model, num_classes, overrides),
+    num_classes=num_classes,
+    schedule=run.schedule.static,
+    optimizer=run.optimizer.static,
+    regularizers=tuple(r.static for r in run.regularizers),
+    averaged=run.config.ema_decay > 0,
+    batch_size=run.config.batch_size,
+    image_size=run.config.image_size,
+    normalize=run.config.normalize,
+    streamed=run.config.pipeline == "stream",
+    dtype=jnp.dtype(run.config.dtype),
+    sharding=sharding,
+  )
+
+
+def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
+  """The inputs of a run's programs."""
+  return Numbers(
+    learning_rate=jnp.float32(run.config.learning_rate),
+    schedule=run.schedule.numbers,
+    optimizer=run.optimizer.numbers,
+    regularizers=tuple(r.numbers for r in run.regularizers),
+    ema_decay=jnp.float32(run.config.ema_decay),
+    length=length,
+    key=key,
+  )
+
+
+def learning_rate(recipe: Recipe, inputs: Numbers, step) -> jax.Array:
+  """The learning rate of a step."""
+  factor = recipe.schedule(inputs.schedule, step, inputs.length)
+  return inputs.learning_rate * factor
+
+
+class CompilationCounter:
+  """Counts the training programs that are compiled inside a `with` block.
+
+  Attributes:
+    training: programs of training steps.
+    tails: those of a last, shorter batch, where it has its own: on the CPU
+      backend, for networks with convolutions.
+    seconds: of all compilations, those of small helpers included.
+  """
+
+  def __init__(self):
+    self.training, self.tails, self.seconds = 0, 0, 0.0
+
+  def __enter__(self):
+    jax.monitoring.register_event_duration_secs_listener(self._hear)
+    return self
+
+  def __exit__(self, *_):
+    jax.monitoring.unregister_event_duration_listener(self._hear)
+
+  def _hear(self, event: str, duration_secs: float, **kwargs) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+      self.seconds += duration_secs
+      name = str(kwargs["fun_name"])
+      self.training += name in ("jit(train_many)", "jit(train_one)")
+      self.tails += name == "jit(train_tail)"
+
+  def __str__(self) -> str:
+    tails = f" and {self.tails} of shorter last batches" if self.tails else ""
+    return (
+      f"{self.training} training programs{tails} compiled, {self.seconds:.1f} s"
+      " of compilation in all"
+    )

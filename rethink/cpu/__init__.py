@@ -1,0 +1,1 @@
+"""What makes XLA's CPU backend fast."""

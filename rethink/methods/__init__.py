@@ -1,0 +1,1 @@
+"""What a run may do: train, construct, interpolate or measure complexity."""

@@ -1,0 +1,80 @@
+"""One run of `method = "complexity(...)"`: a learner fits random signs."""
+
+import time
+
+from rethink import rademacher, settings, signals, specs
+from rethink.methods import learners
+from rethink.pipeline import preprocess, run_data
+from rethink.storage import runs
+
+
+def run(
+  run_settings: settings.Settings,
+  directory: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+  learner: str,
+  draws: int,
+) -> None:
+  """Fits sign vectors to the training images and logs one row.
+
+  Nothing is saved on the way: a run that was interrupted begins again.
+
+  Args:
+    run_settings: the checked config; its seed draws the signs.
+    directory: the open run directory.
+    data_dir: where prepared data sets lie.
+    stop: asks to leave.
+    learner: of `learners`.
+    draws: sign vectors, at least 2.
+
+  Raises:
+    RethinkError: if data, config or memory do not suffice, or a learner
+      diverges.
+    PreemptedError: if asked to stop.
+  """
+  call = specs.parse(learner, specs.public(learners), "method: learner")
+  config = run_settings.config
+  loaded = run_data.take(run_settings, directory, data_dir)
+  directory.cut()
+  images, ids = loaded.train.image, loaded.train.id
+  points = preprocess.on_host(
+    images, config.image_size, config.eval_batch_size, config.normalize
+  )
+  signs = rademacher.signs(ids, draws, config.seed)
+
+  def between() -> None:
+    signals.check(stop, directory)
+
+  between()
+  began = time.monotonic()
+  fitted = call(
+    learners.Context(
+      run_settings, images, points.reshape(len(points), -1), signs, between
+    )
+  )
+  found = rademacher.estimate(signs, fitted.values)
+  directory.log(
+    {
+      "step": 0,
+      "epoch": 0,
+      "correlation": found.mean,
+      "correlation_low": found.low,
+      "correlation_high": found.high,
+      **fitted.facts,
+      "time/fit_seconds": round(time.monotonic() - began, 3),
+      "time/seconds": round(directory.seconds, 3),
+    }
+  )
+  directory.update(
+    step=0,
+    epoch=0,
+    parameters=fitted.parameters,
+    correlations=found.correlations.tolist(),
+  )
+  print(
+    f"{directory.name}: {call} on {len(ids):,} examples attains a correlation"
+    f" of {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}, {draws} sign"
+    " vectors)",
+    flush=True,
+  )

@@ -1,0 +1,248 @@
+"""How a run goes over its data: training steps, and clean passes.
+
+`ResidentPasses` have all images on the devices, `StreamedPasses` read them from
+disk; to the loop they are the same.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from rethink import compiled, evaluate, settings, train_step
+from rethink.pipeline import loader, order, resident, run_data, stream_data
+from rethink.storage import runs
+
+
+class Passes(Protocol):
+  """The passes over the data of a run.
+
+  Attributes:
+    known: the data; on the stream path without their images.
+    steps_per_epoch: training steps of one epoch.
+  """
+
+  known: run_data.Splits
+  steps_per_epoch: int
+
+  def prepare(self, stopped: Callable[[], bool]) -> None:
+    """Does what has to be done once and may take hours, unless stopped."""
+    ...
+
+  def advance(
+    self,
+    recipe: compiled.Recipe,
+    inputs: compiled.Numbers,
+    state: train_step.State,
+    start: int,
+    stop: int,
+  ) -> train_step.State:
+    """Trains from step `start` to step `stop` of one epoch; consumes `state`.
+
+    Steps count from the beginning of the run.
+    """
+    ...
+
+  def clean(
+    self,
+    recipe: compiled.Recipe,
+    state: train_step.State,
+    split: str,
+    between: Callable[[], None],
+    *,
+    each: bool = False,
+  ) -> Any:
+    """`evaluate.evaluate` of a split.
+
+    Args:
+      recipe: what the run is compiled for.
+      state: what is evaluated.
+      split: "train", "test", or "evaluated", the part of the training split
+        that is evaluated at every epoch.
+      between: called now and then; may raise to stop.
+      each: keep every example's numbers instead of their sums.
+    """
+    ...
+
+  def close(self) -> None:
+    """Stops what works ahead."""
+    ...
+
+
+def open_data(
+  run_settings: settings.Settings,
+  run: runs.Run,
+  data_dir: str,
+  everywhere: resident.Sharding,
+  spread: resident.Sharding,
+  stopped: Callable[[], bool],
+) -> Passes:
+  """Loads the data as `config.pipeline` says and binds the run to them.
+
+  Args:
+    run_settings: the checked config.
+    run: the open run directory.
+    data_dir: where prepared data sets lie.
+    everywhere: sharding with a copy on each device.
+    spread: sharding of the rows of a batch.
+    stopped: looked at while all images are read, if that is necessary.
+
+  Raises:
+    DataError: if data are missing or damaged.
+    PreemptedError: if stopped.
+    ConfigError: if they do not fit the config, or not the run so far.
+  """
+  if run_settings.config.pipeline == "stream":
+    data = stream_data.load(run_settings, data_dir, stopped)
+    run_data.bind(run, data.known)
+    return StreamedPasses(run_settings, data, spread)
+  loaded = run_data.take(run_settings, run, data_dir)
+  return ResidentPasses(run_settings, loaded, everywhere, spread)
+
+
+def _steps(config: Any, n: int) -> int:
+  return order.steps_per_epoch(n, config.batch_size, config.drop_last)
+
+
+class ResidentPasses:
+  """Passes over images that lie on the devices."""
+
+  def __init__(
+    self,
+    run_settings: settings.Settings,
+    loaded: run_data.Splits,
+    everywhere: resident.Sharding,
+    spread: resident.Sharding,
+  ):
+    """Copies the splits of a run to the devices; shardings as `open_data`."""
+    config = self._config = run_settings.config
+    self.known, self._spread = loaded, spread
+    self.steps_per_epoch = _steps(config, len(loaded.train.id))
+    self._order_key = compiled.keys(config.seed).order
+    self._order = (-1, jnp.zeros(0, jnp.int32))  # an epoch and its order
+    train_data = resident.put(loaded.train, everywhere)
+    evaluated = train_data
+    if config.eval_train_examples:
+      n = config.eval_train_examples
+      part = run_data.part(loaded.train, n, config, loaded.info)
+      evaluated = resident.put(part, everywhere)
+    self._splits = {
+      "train": train_data,
+      "evaluated": evaluated,
+      "test": resident.put(loaded.test, everywhere),
+    }
+
+  def prepare(self, stopped):
+    pass
+
+  def advance(self, recipe, inputs, state, start, stop):
+    data = self._splits["train"]
+    epoch, position = divmod(start, self.steps_per_epoch)
+    if self._order[0] != epoch:
+      n = len(data.label)
+      rows = resident.epoch_order(self._order_key, jnp.int32(epoch), n)
+      self._order = (epoch, rows)
+    advance = train_step.program(recipe, data.image.shape[-1])
+    rows, end = self._order[1], position + stop - start
+    return advance(state, data, rows, inputs, position, end)
+
+  def clean(self, recipe, state, split, between, *, each=False):
+    config = self._config
+    run = evaluate.program(
+      recipe.model,
+      recipe.image_size,
+      recipe.dtype,
+      config.eval_batch_size,
+      self._spread,
+      recipe.normalize,
+    )
+    params, batch_stats = state.evaluated
+    return evaluate.evaluate(
+      run,
+      params,
+      batch_stats,
+      self._splits[split],
+      config.eval_batch_size,
+      each=each,
+      chunk_seconds=config.bookkeeping.chunk_seconds,
+      between=between,
+    )
+
+  def close(self):
+    pass
+
+
+class StreamedPasses:
+  """Passes over images that are read when they are needed."""
+
+  def __init__(
+    self,
+    run_settings: settings.Settings,
+    data: stream_data.Streamed,
+    spread: resident.Sharding,
+  ):
+    """For opened data; `spread` is the sharding of the rows of a batch.
+
+    Raises:
+      ConfigError: if processes and devices cannot share the batches.
+    """
+    self._settings, self._config = run_settings, run_settings.config
+    self._data, self._spread = data, spread
+    self.known = data.known
+    self.steps_per_epoch = _steps(self._config, len(data.known.train.id))
+    stream_data.training(data, run_settings)
+    for name in ("train", "evaluated", "test"):
+      stream_data.clean(data, name, run_settings)
+    self._step = -1  # that the next batch is of
+    self._batches: Generator | None = None
+
+  def prepare(self, stopped):
+    if self._config.bookkeeping.cache_dir:
+      data = self._data.cached(self._config, stopped)
+      self._data = data or self._data
+
+  def advance(self, recipe, inputs, state, start, stop):
+    if self._batches is None or self._step != start:
+      self.close()
+      batches = stream_data.training(self._data, self._settings)
+      self._batches = self._placed(batches, start)
+    step = train_step.batch_program(recipe)
+    for i in range(start, stop):
+      batch, _ = next(self._batches)
+      state = step(state, batch, inputs)
+      if i % evaluate.IN_FLIGHT == 0:
+        jax.block_until_ready(state.step)
+    self._step = stop
+    return state
+
+  def clean(self, recipe, state, split, between, *, each=False):
+    run = evaluate.batch_program(
+      recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
+    )
+    params, batch_stats = state.evaluated
+    batches = stream_data.clean(self._data, split, self._settings)
+    placed = self._placed(batches, 0)
+    try:
+      return evaluate.evaluate_batches(
+        run,
+        params,
+        batch_stats,
+        placed,
+        len(getattr(self._data, split).entries.id),
+        each=each,
+        chunk_seconds=self._config.bookkeeping.chunk_seconds,
+        between=between,
+      )
+    finally:
+      placed.close()
+
+  def close(self):
+    if self._batches is not None:
+      self._batches.close()
+      self._batches = None
+
+  def _placed(self, batches: loader.Batches, start: int) -> Generator:
+    workers = self._config.bookkeeping.stream_workers
+    ahead = loader.iterate(batches, start, workers=workers)
+    return loader.to_devices(ahead, self._spread)

@@ -1,0 +1,183 @@
+"""One run of `method = "interpolate"`: a linear system in place of training."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from rethink import corruptions, errors, example, settings, signals, specs
+from rethink.kernels import (
+  features,
+  functions,
+  interpolants,
+  memory,
+  preconditioners,
+)
+from rethink.kernels import fitting as kernel_interpolation
+from rethink.pipeline import run_data
+from rethink.storage import runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Components looked up, everything else as it stands in the config.
+
+  Attributes:
+    config: the config itself, locked.
+    features: steps, in order.
+    kernel: function of two points.
+    interpolant: which of the functions that fit.
+    preconditioner: how K is solved.
+    corruptions: in the order in which they act.
+    outcome: the fields that change the result; JSON values.
+    bookkeeping: the fields that do not.
+  """
+
+  config: Any  # an ml_collections.ConfigDict, whose fields are dynamic
+  features: tuple[specs.Call, ...]
+  kernel: specs.Call
+  interpolant: specs.Call
+  preconditioner: specs.Call
+  corruptions: tuple[specs.Call, ...]
+  outcome: Mapping[str, Any]
+  bookkeeping: Mapping[str, Any]
+
+
+def resolve(config: Any) -> Settings:
+  """Checks a config and looks its components up.
+
+  Raises:
+    ConfigError: naming the field and what to do.
+  """
+  for field in ("image_size", "tolerance", "max_rounds"):
+    if not config[field] > 0:
+      raise errors.ConfigError(
+        f"config.{field} must be above 0, not {config[field]}"
+      )
+  for field in ("ridge", "train_examples", "held_out", "data_seed"):
+    if not 0 <= config[field] < math.inf:
+      raise errors.ConfigError(
+        f"config.{field} must be 0 or more, not {config[field]}"
+      )
+  components = {
+    "features": settings.calls(config, "features", features),
+    "kernel": settings.call(config, "kernel", functions),
+    "interpolant": settings.call(config, "interpolant", interpolants),
+    "preconditioner": settings.call(config, "preconditioner", preconditioners),
+    "corruptions": settings.calls(config, "corruptions", corruptions),
+  }
+  outcome, bookkeeping = settings.parts(config, components)
+  return Settings(
+    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
+  )
+
+
+def run(
+  run_settings: Settings,
+  directory: runs.Run,
+  data_dir: str,
+  stop: signals.StopFlag,
+) -> None:
+  """Solves the system and logs one row, with step and epoch 0.
+
+  Nothing is saved on the way: a run that was interrupted begins again.
+
+  Args:
+    run_settings: the checked config.
+    directory: the open run directory.
+    data_dir: where prepared data sets lie.
+    stop: looked at before the solution begins, which it does not interrupt.
+
+  Raises:
+    RethinkError: if data, config or memory do not suffice, or the equations
+      cannot be solved to the tolerance.
+    PreemptedError: if asked to stop.
+  """
+  config = run_settings.config
+  loaded = run_data.take(run_settings, directory, data_dir)
+  if config.held_out:
+    loaded = _hold_out(loaded, config.held_out)
+    directory.update(data=loaded.sizes)
+  directory.cut()
+  changed = loaded.report["changed_fraction"]
+  print(
+    f"{directory.name}: {len(loaded.train.id):,} examples, labels changed"
+    f" {changed:.1%}, {run_settings.kernel} on {jax.devices()[0].device_kind}",
+    flush=True,
+  )
+  signals.check(stop, directory)
+  memory.forget_peak()
+  began = time.monotonic()
+  fitted = run_settings.interpolant(
+    kernel_interpolation.Problem(
+      example.center_crop(loaded.train.image, config.image_size),
+      loaded.train.label,
+      example.center_crop(loaded.test.image, config.image_size),
+      loaded.test.true_label,
+      loaded.info.num_classes,
+      kernel=str(run_settings.kernel),
+      steps=tuple(str(step) for step in run_settings.features),
+      ridge=config.ridge,
+      preconditioner=str(run_settings.preconditioner),
+      tolerance=config.tolerance,
+      max_rounds=config.max_rounds,
+      tile=config.bookkeeping.tile_rows,
+      spectrum_points=config.bookkeeping.spectrum_points,
+    )
+  )
+  for name, arrays in fitted.curves.items():
+    directory.log_curve(name, **arrays)
+  report = {**fitted.report, "peak_gb": memory.peak_bytes() / 1e9}
+  seconds = report.pop("seconds", {})
+  row: runs.Row = {
+    "step": 0,
+    "epoch": 0,
+    **_against(fitted.train, loaded.train, "train/", "train/true_"),
+    **_against(fitted.test, loaded.test, "test/corrupted_", "test/"),
+    "norm": report["norm"],
+    "residual": report["residual"],
+    "time/seconds": round(directory.seconds, 3),
+    "time/solution_seconds": round(time.monotonic() - began, 3),
+    **{f"time/{phase}_seconds": round(s, 3) for phase, s in seconds.items()},
+  }
+  directory.log(row)
+  directory.update(
+    step=0,
+    epoch=0,
+    devices=1,  # more would stand idle
+    parameters=report["parameters"],
+    interpolation=report,
+  )
+
+
+def _hold_out(loaded: run_data.Splits, count: int) -> run_data.Splits:
+  """The first examples by id, a random choice, are tested on, not learned."""
+  n = len(loaded.train.id)
+  if count >= n:
+    raise errors.ConfigError(
+      f"config.held_out={count:,} leaves none of {n:,} training examples"
+    )
+  held, rest = np.split(np.arange(n), [count])
+  return loaded._replace(
+    train=loaded.train.take(rest), test=loaded.train.take(held)
+  )
+
+
+def _against(
+  outputs: np.ndarray, examples: example.Example, learned: str, true: str
+) -> dict[str, float]:
+  """Accuracy and mean squared distance to the one-hot label, of both labels."""
+  row = {}
+  for prefix, labels in (
+    (learned, examples.label),
+    (true, examples.true_label),
+  ):
+    one_hot = np.eye(outputs.shape[1])[labels]
+    squares = np.sum((outputs - one_hot) ** 2, 1)
+    row[f"{prefix}accuracy"] = float(np.mean(outputs.argmax(1) == labels))
+    row[f"{prefix}squared_error"] = float(np.mean(squares))
+  return row

@@ -1,0 +1,276 @@
+"""The training loop: chunks of steps, evaluation, saving, stopping."""
+
+import contextlib
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rethink import (
+  compiled,
+  console,
+  distributed,
+  errors,
+  evaluate,
+  metrics,
+  models,
+  schedules,
+  settings,
+  signals,
+  train_step,
+)
+from rethink.methods import data_passes
+from rethink.pipeline import resident
+from rethink.storage import checkpoints, metric_writers, runs
+
+
+class Trainer:
+  """One run of `method = "train"`, from the last saved state to its end."""
+
+  def __init__(
+    self,
+    run_settings: settings.Settings,
+    run: runs.Run,
+    data_dir: str,
+    stop: signals.StopFlag,
+  ):
+    """Loads the data, builds the programs and restores the newest state.
+
+    Args:
+      run_settings: the checked config.
+      run: the open run directory.
+      data_dir: where prepared data sets lie.
+      stop: asks the loop to save and leave.
+
+    Raises:
+      RethinkError: if data, config or run directory do not fit together.
+    """
+    self.settings, self.run, self.stop = run_settings, run, stop
+    config = self.config = run_settings.config
+    self.book = config.bookkeeping
+    everywhere, spread = resident.shardings()
+    alone = jax.process_count() == 1  # of several none may leave by itself
+    self.data = data_passes.open_data(
+      run_settings,
+      run,
+      data_dir,
+      everywhere,
+      spread,
+      lambda: alone and bool(stop.name),
+    )
+    distributed.require_equal(run.identity)
+    info = self.data.known.info
+    self.steps_per_epoch = self.data.steps_per_epoch
+    self.num_steps = self.steps_per_epoch * config.num_epochs
+    self.recipe = compiled.build(run_settings, info.num_classes, spread)
+    keys = compiled.keys(config.seed)
+    length = schedules.Length(
+      jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
+    )
+    self.inputs = compiled.numbers(run_settings, length, keys.noise)
+    create = train_step.initializer(self.recipe, info.shape[-1], everywhere)
+    self.state = create(self.inputs, keys.init)
+    self.saved = checkpoints.Checkpoints(
+      run.workdir, self.book.checkpoints_to_keep, run.identity
+    )
+    restored = self.saved.restore(self.state)
+    if restored is not None:
+      self.state = restored
+    self.step = int(self.state.step)
+    self.saved.forget_best_after(self.step)
+    run.cut(self.step, self.step // self.steps_per_epoch)
+    self.chunk = 1
+    self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
+    self.saved_at = distributed.now()
+    run.update(
+      parameters=sum(x.size for x in jax.tree.leaves(self.state.params))
+    )
+
+  def train(self) -> None:
+    """Trains to the end.
+
+    Raises:
+      DivergedError: if the loss is not finite.
+      PreemptedError: if asked to stop; the state is saved.
+    """
+    print(
+      console.headline(
+        self.run.name,
+        self.run.status,
+        self.config.batch_size,
+        self.num_steps,
+        self.step,
+      ),
+      flush=True,
+    )
+    with contextlib.ExitStack() as stack:
+      self.progress = stack.enter_context(
+        console.Progress(
+          self.run.name,
+          self.num_steps,
+          self.config.batch_size,
+          self.book.progress,
+        )
+      )
+      self.sinks = metric_writers.open_all(
+        stack,
+        self.run.workdir,
+        self.step + 1,
+        self.settings.bookkeeping,
+        self.settings.outcome,
+      )
+      try:
+        self.data.prepare(lambda: bool(self.stop.name))
+        while not self._at_end():
+          self._epoch()
+        self._save()
+        self.run.update(
+          **models.norms(self.recipe.model, self.state.evaluated[0])
+        )
+      except _StopRequestedError as request:
+        self._save()
+        raise errors.PreemptedError(
+          f"{request}: saved step {self.step} of {self.num_steps} in"
+          f" {self.run.workdir}; run the same command again to go on"
+        ) from None
+      finally:
+        self.data.close()
+        self.saved.close()
+
+  def _at_end(self) -> bool:
+    """Evaluates if an epoch has just ended; says whether it was the last."""
+    epoch, rest = divmod(self.step, self.steps_per_epoch)
+    last = self.step >= self.num_steps
+    if self.step == 0 or rest:
+      return False
+    if last or epoch % self.config.eval_every_epochs == 0:
+      self._evaluate_epoch(epoch)
+      row = self.run.rows[-1]
+      last = last or row["train/loss"] <= self.config.stop_at_train_loss > 0
+    every = self.book.examples_every_epochs
+    if every and (last or epoch % every == 0):
+      self._log_examples(epoch)
+    if not last and epoch % self.book.checkpoint_every_epochs == 0:
+      self._save()
+    return last
+
+  def _epoch(self) -> None:
+    """Trains to the end of the current epoch."""
+    end = self.step + self.steps_per_epoch - self.step % self.steps_per_epoch
+    while self.step < end:
+      self._between()
+      began, start = distributed.now(), self.step
+      stop = min(start + self.chunk, end)
+      self.state = self.data.advance(
+        self.recipe, self.inputs, self.state, start, stop
+      )
+      sums, bad_step = jax.device_get((self.state.sums, self.state.bad_step))
+      self.step = stop
+      if bad_step >= 0:
+        self._diverged(int(bad_step))
+      now = distributed.now()
+      self._time_chunk(stop - start, now - began)
+      self.progress.step(
+        self.step, sums.loss / sums.count, sums.correct / sums.count
+      )
+      if now - self.saved_at > self.book.checkpoint_every_seconds:
+        self._save()
+
+  def _time_chunk(self, steps: int, seconds: float) -> None:
+    self.trained_images += steps * self.config.batch_size
+    self.trained_seconds += seconds
+    if steps == self.chunk:  # not one that the end of an epoch cut short
+      self.chunk = evaluate.grow(steps, seconds, self.book.chunk_seconds)
+
+  def _between(self) -> None:
+    """Between chunks: has somebody asked to stop, has a save failed?"""
+    self.run.check_lock()
+    self.saved.check()
+    signal = distributed.any_of(self.stop.name)
+    if signal:
+      raise _StopRequestedError(signal)
+
+  def _evaluate_epoch(self, epoch: int) -> None:
+    """Logs the row of an epoch, unless an earlier process has logged it."""
+    if not self.run.rows or self.run.rows[-1]["step"] != self.step:
+      row = self._row(epoch)
+      self.run.log(row)
+      self.run.update(step=self.step, epoch=epoch)
+      self.progress.row(row)
+      for sink in self.sinks:
+        sink(row)
+    # Also when the row was there: the process may have died between the two.
+    key = self.book.best_metric
+    sign = -1 if key.endswith("loss") else 1
+    best = max(self.run.rows, key=lambda row: sign * row[key])
+    if best["step"] == self.step and self._finite():
+      self.saved.save_best(self.step, self.state)
+
+  def _row(self, epoch: int) -> runs.Row:
+    began = time.monotonic()
+    train_sums, test_sums = self._clean("evaluated"), self._clean("test")
+    batch = jax.device_get(self.state.sums)
+    rate = compiled.learning_rate(
+      self.recipe, self.inputs, jnp.int32(self.step - 1)
+    )
+    speed = self.trained_images / max(self.trained_seconds, 1e-6)
+    self.trained_images, self.trained_seconds = 0, 0.0
+    row: runs.Row = {
+      "step": self.step,
+      "epoch": epoch,
+      **metrics.train_means(train_sums, self.recipe.num_classes),
+      **metrics.test_means(test_sums, self.recipe.num_classes),
+      "batch/loss": float(batch.loss / batch.count),
+      "batch/accuracy": float(batch.correct / batch.count),
+      "learning_rate": float(rate),
+      "time/seconds": round(self.run.seconds, 3),
+      "time/evaluation_seconds": round(time.monotonic() - began, 3),
+      "time/images_per_second": round(speed, 1),
+    }
+    if not all(math.isfinite(value) for value in row.values()):
+      self._diverged(self.step)
+    return row
+
+  def _clean(self, split: str, *, each: bool = False) -> Any:
+    return self.data.clean(
+      self.recipe, self.state, split, self._between, each=each
+    )
+
+  def _log_examples(self, epoch: int) -> None:
+    found = self._clean("train", each=True)
+    known = self.data.known.train._asdict()
+    self.run.log_examples(epoch, {**known, **found._asdict()})
+
+  def _finite(self) -> bool:
+    return bool(_all_finite(self.state))
+
+  def _save(self) -> None:
+    """Hands the state over for saving, if there is anything new in it."""
+    if self.step and self.step != self.saved.saved_step:
+      if not self._finite():
+        self._diverged(self.step)
+      self.saved.save(self.step, self.state)
+      self.saved_at = distributed.now()
+
+  def _diverged(self, step: int) -> None:
+    at = jnp.int32(step)
+    rate = float(compiled.learning_rate(self.recipe, self.inputs, at))
+    self.run.update(diverged_step=step, diverged_learning_rate=rate)
+    saved = self.saved.saved_step
+    raise errors.DivergedError(
+      f"the loss is not finite at step {step} (epoch"
+      f" {step // self.steps_per_epoch}, learning rate {rate:.3g}); the last"
+      f" finite state is step {saved if saved else 'none'}; lower"
+      " config.learning_rate and use another --workdir"
+    )
+
+
+class _StopRequestedError(Exception):
+  """Leaves nested loops; becomes a PreemptedError once the state is saved."""
+
+
+@jax.jit
+def _all_finite(tree) -> jax.Array:
+  return jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()

@@ -1,0 +1,259 @@
+"""What a run learns from and is tested on, left on disk: `splits` of a stream.
+
+Labels are known at the start, as they depend on ids and not on pixels; images
+are read, framed and corrupted when a step needs them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rethink import errors, example
+from rethink.pipeline import (
+  cache,
+  crops,
+  decoding,
+  loader,
+  order,
+  run_data,
+  tfds_records,
+)
+
+Images = Callable[[np.ndarray, int], np.ndarray]
+
+
+class Streamed(NamedTuple):
+  """The data of a run.
+
+  Attributes:
+    known: all but the images; a grey pixel stands for each of them.
+    context: what corruptions may know.
+    train: to learn from.
+    evaluated: the part of `train` that clean passes go over.
+    test: to be tested on.
+    images: of the three, by name, the same in every epoch; and of "training",
+      which random crops take out of `train`.
+  """
+
+  known: run_data.Splits
+  context: example.Context
+  train: decoding.Split
+  evaluated: decoding.Split
+  test: decoding.Split
+  images: dict[str, Images]
+
+  def cached(
+    self, config: Any, stopped: Callable[[], bool]
+  ) -> "Streamed | None":
+    """Its images that do not change from `bookkeeping.cache_dir`.
+
+    None if stopped before all were there.
+    """
+    found = dict(self.images)
+
+    def cache_one(name: str) -> bool:
+      decoded, folder = self.images[name], config.bookkeeping.cache_dir
+      assert isinstance(decoded, decoding.Decoded)
+      opened = cache.open_cache(decoded, folder, stopped)
+      if opened is not None:
+        found[name] = opened
+      return opened is not None
+
+    random_crops = found["training"] is not found["train"]
+    if not random_crops or config.bookkeeping.examples_every_epochs:
+      if not cache_one("train"):
+        return None
+      rows = np.searchsorted(self.train.entries.id, self.evaluated.entries.id)
+      found["evaluated"] = _Rows(found["train"], rows)
+    elif not cache_one("evaluated"):
+      return None
+    if not cache_one("test"):
+      return None
+    if not random_crops:
+      found["training"] = found["train"]
+    return self._replace(images=found)
+
+
+def load(
+  run: Any, data_dir: str, stopped: Callable[[], bool] = lambda: False
+) -> Streamed:
+  """Opens the data of a run; `run` is `settings.Settings`.
+
+  Raises:
+    DataError: if data are missing or damaged.
+    PreemptedError: if stopped.
+    ConfigError: if split, subset or frames do not fit the data set.
+  """
+  config = run.config
+  train, test = (
+    decoding.open_split(
+      config.dataset,
+      data_dir,
+      name,
+      skip_damaged=config.skip_damaged,
+      stopped=stopped,
+    )
+    for name in (config.train_split, config.test_split)
+  )
+  frame, crop = _frame(config, train), _random_crop(run)
+  info = _framed(train.info, frame)
+  if crop is not None:
+    _check_crops(run.corruptions, info)
+  context = example.Context(config.data_seed, info, config.image_size)
+  if config.train_examples:
+    train = _subset(train, config.train_examples, config)
+  evaluated = train
+  if config.eval_train_examples:
+    evaluated = _subset(train, config.eval_train_examples, config)
+  known = run_data.corrupt(
+    run,
+    _grey(train, frame.shape[-1]),
+    _grey(test, frame.shape[-1]),
+    context._replace(image_size=1),
+    train.skipped,
+  )
+  for report in known.report["corruptions"]:
+    for fact in report.keys() - {"corruption", "probability"}:
+      del report[fact]  # of the grey pixels
+  workers = config.bookkeeping.stream_workers
+  threads = config.bookkeeping.stream_threads
+  threads = threads or max(1, decoding.cores() // max(1, workers))
+
+  def decoded(split: decoding.Split, frame: crops.Frame) -> Images:
+    return decoding.Decoded(split, frame, config.seed, threads)
+
+  found = {
+    "train": decoded(train, frame),
+    "evaluated": decoded(evaluated, frame),
+    "test": decoded(test, frame),
+  }
+  found["training"] = decoded(train, crop) if crop else found["train"]
+  return Streamed(known, context, train, evaluated, test, found)
+
+
+def training(data: Streamed, run: Any) -> loader.Batches:
+  """This process's batches of all steps.
+
+  Raises:
+    ConfigError: if processes and devices cannot share them.
+  """
+  config, entries = run.config, data.train.entries
+  plan = order.Epochs(
+    entries.id,
+    config.seed,
+    config.batch_size,
+    config.num_epochs,
+    drop_last=config.drop_last,
+  )
+  return _batches(plan, data, data.train, "training", run)
+
+
+def clean(data: Streamed, name: str, run: Any) -> loader.Batches:
+  """This process's batches of a clean pass over a split, by its name.
+
+  Raises:
+    ConfigError: if processes and devices cannot share them.
+  """
+  split: decoding.Split = getattr(data, name)
+  plan = order.Once(len(split.entries.id), run.config.eval_batch_size)
+  return _batches(plan, data, split, name, run)
+
+
+def _batches(
+  plan: order.Plan, data: Streamed, split: decoding.Split, name: str, run: Any
+) -> loader.Batches:
+  return loader.Batches(
+    plan,
+    split.entries,
+    data.images[name],
+    run.corruptions,
+    data.context,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    device_count=jax.device_count(),
+  )
+
+
+class _Rows(NamedTuple):
+  """Some of the images of a split, under numbers of their own."""
+
+  images: Images
+  rows: np.ndarray
+
+  def __call__(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+    return self.images(self.rows[rows], epoch)
+
+
+def _frame(config: Any, split: decoding.Split) -> crops.Frame:
+  if config.central_fraction:
+    return crops.Central(config.image_size, config.central_fraction)
+  position = int(split.entries.position[0])
+  ((_, record),) = split.read([position])
+  data = record[split.keys.image]
+  height, width, channels = tfds_records.decode(
+    data, f"record {position}"
+  ).shape
+  if config.image_size > min(height, width):
+    raise errors.ConfigError(
+      f"config.image_size is {config.image_size}, but images have"
+      f" {height}x{width} pixels; config.central_fraction=0.875 resizes them"
+    )
+  return crops.Whole((height, width, channels))
+
+
+def _random_crop(run: Any) -> crops.RandomCrop | None:
+  """What a regularizer wants cut out while images are decoded."""
+  found = [r().frame for r in run.regularizers if r().frame is not None]
+  if len(found) > 1:
+    raise errors.ConfigError(
+      "config.regularizers: only one of them can cut images out"
+    )
+  return crops.RandomCrop(run.config.image_size, **found[0]) if found else None
+
+
+def _grey(split: decoding.Split, channels: int = 1) -> example.Example:
+  entries = split.entries
+  pixels = np.zeros((len(entries.id), 1, 1, channels), np.uint8)
+  return example.Example(
+    entries.id, pixels, entries.label, entries.label.copy()
+  )
+
+
+def _subset(split: decoding.Split, n: int, config: Any) -> decoding.Split:
+  part = run_data.part(_grey(split), n, config, split.info)
+  return split.take(np.searchsorted(split.entries.id, part.id))
+
+
+def _framed(
+  info: example.DatasetInfo, frame: crops.Frame
+) -> example.DatasetInfo:
+  """What corruptions may know: of images that are framed already."""
+  channels = frame.shape[-1]
+  mean, std = (
+    values * (channels if len(values) == 1 else 1)
+    for values in (info.mean, info.std)
+  )
+  return info._replace(shape=frame.shape, mean=mean, std=std)
+
+
+def _check_crops(corruptions: Sequence[loader.Corruption], info: Any) -> None:
+  """Refuses random crops of images whose pixels a corruption destroys.
+
+  Raises:
+    ConfigError: naming both.
+  """
+  size, channels = 4, info.shape[-1]
+  image = np.arange(size * size * channels, dtype=np.uint8)
+  image = image.reshape(1, size, size, channels)
+  one = np.zeros(1, np.int32)
+  probe = example.Example(np.zeros(1, np.uint64), image, one, one)
+  for corruption in corruptions:
+    after, _ = corruption(probe, example.Context(0, info, size))
+    if not np.array_equal(after.image, image):
+      raise errors.ConfigError(
+        f"config.corruptions: {corruption} changes the pixels that"
+        " random_resized_crop() cuts out, alike in every epoch, so that the"
+        " crop would augment nothing; take it out of config.regularizers"
+      )

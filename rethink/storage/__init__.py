@@ -1,0 +1,1 @@
+"""The run directory on disk and in buckets: records, states, locks."""

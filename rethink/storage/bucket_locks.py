@@ -1,0 +1,166 @@
+"""The lock of a run directory in a bucket: an object with a heartbeat.
+
+It is created if absent and written again while its holder lives; the bucket's
+generations decide who has it, and its clock how long a holder has been silent.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import sys
+import threading
+import time
+import uuid
+from typing import Any
+
+from rethink import errors
+from rethink.storage import locks
+
+# How long to wait for a holder: it may be leaving, or be dead for less than
+# locks.STALE_SECONDS, as when a scheduler starts a killed run again at once.
+WAIT_SECONDS = 90.0
+_POLL_SECONDS = 5.0
+# Of one request: a hanging connection should not cost the lease.
+_REQUEST_SECONDS = 15.0
+
+
+class Lease:
+  """The lock of a folder in a bucket, held inside a `with` block.
+
+  Attributes:
+    lost: whether another process has taken it over. The lock file of the local
+      copy then names that one, so that the run stops as it would on a disk.
+  """
+
+  def __init__(self, bucket: Any, folder: str, copy: pathlib.Path):
+    self._bucket, self._name = bucket, f"{folder}/{locks.NAME}"
+    self._where = f"gs://{bucket.name}/{folder}"
+    self._copy = copy / locks.NAME
+    self._blob = bucket.blob(self._name)
+    self._text = json.dumps(
+      {
+        "token": uuid.uuid4().hex[:8],
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+      }
+    )
+    self._one_at_a_time = threading.Lock()
+    self._stop = threading.Event()
+    self._thread = threading.Thread(target=self._beat, daemon=True)
+    self._written = 0.0  # when it last was, by this machine's clock
+    self.lost = False
+
+  def __enter__(self) -> "Lease":
+    """Takes it, after its holder has left or has been silent for long enough.
+
+    Raises:
+      ConfigError: if its holder lives on for WAIT_SECONDS.
+    """
+    began, told = time.monotonic(), False
+    while not self._write(0):
+      held = self._bucket.get_blob(self._name)
+      if held is None:  # released meanwhile
+        continue
+      who, age = _holder(held), self._age(held)
+      if age > locks.STALE_SECONDS:
+        if self._write(held.generation):
+          _say(f"{self._where} is taken over from {who}, which is gone")
+          break
+        continue  # another process was faster
+      used = f"{self._where} is in use by {who}, last seen {age:.0f} s ago"
+      left = began + WAIT_SECONDS - time.monotonic()
+      if left <= 0:
+        raise errors.ConfigError(f"{used}; stop it, or give another --workdir")
+      if not told:
+        _say(f"{used}; waiting for its end, {left:.0f} s at most")
+        told = True
+      time.sleep(min(_POLL_SECONDS, left))
+    self._thread.start()
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._stop.set()
+    self._thread.join()
+    if not self.lost:
+      with contextlib.suppress(Exception):  # it becomes stale by itself
+        self._blob.delete(if_generation_match=self._blob.generation)
+
+  def check(self) -> None:
+    """Makes sure that this process still has it; cheap while it beats.
+
+    Raises:
+      LostError: if another process has taken it over.
+      Exception: whatever the client raises, if the bucket does not answer.
+    """
+    silent = time.monotonic() - self._written
+    recent = silent < 2 * locks.HEARTBEAT_SECONDS
+    if self.lost or (not recent and not self.held()):
+      raise locks.LostError(
+        f"{self._where} was taken over by another process while this one did"
+        " not respond; it leaves the run to that one"
+      )
+
+  def held(self) -> bool:
+    """Whether this process still has it; asks the bucket.
+
+    Raises:
+      Exception: whatever the client raises, if the bucket does not answer.
+    """
+    with self._one_at_a_time:
+      if not self.lost and not self._write(self._blob.generation):
+        # If whoever took it has gone already, nobody is named.
+        text = '{"token": "another"}'
+        with contextlib.suppress(Exception):
+          text = self._bucket.blob(self._name).download_as_text()
+        self._copy.write_text(text)
+        self.lost = True
+      return not self.lost
+
+  def _beat(self) -> None:
+    while not self.lost and not self._stop.wait(locks.HEARTBEAT_SECONDS):
+      with contextlib.suppress(Exception):  # a bucket that is away for a while
+        self.held()
+
+  def _write(self, generation: int) -> bool:
+    """Replaces the lock of this generation, 0 for none; False if it is not."""
+    from google.api_core import exceptions  # pyright: ignore
+
+    began = time.monotonic()
+    try:
+      self._blob.upload_from_string(
+        self._text, if_generation_match=generation, timeout=_REQUEST_SECONDS
+      )
+      self._written = began
+      return True
+    except exceptions.PreconditionFailed:
+      # The answer to an earlier attempt may have been lost.
+      held = self._bucket.get_blob(self._name)
+      with contextlib.suppress(exceptions.NotFound):
+        if held is not None and held.download_as_text() == self._text:
+          self._blob, self._written = held, began
+          return True
+      return False
+
+  def _age(self, held: Any) -> float:
+    """Seconds since the last heartbeat, by the clock of the bucket."""
+    probe = self._bucket.blob(f"{self._name}.{uuid.uuid4().hex[:8]}")
+    probe.upload_from_string("")
+    age = (probe.updated - held.updated).total_seconds()
+    with contextlib.suppress(Exception):  # an empty object stays behind
+      probe.delete()
+    return age
+
+
+def _holder(held: Any) -> str:
+  try:
+    holder = json.loads(held.download_as_text())
+    return f"process {holder['pid']} on {holder['host']}"
+  except Exception:  # just released, or written by somebody else
+    return "another process"
+
+
+def _say(text: str) -> None:
+  print(f"rethink: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,301 @@
+"""The saved states of a run: the newest ones, and apart the best.
+
+  checkpoints/<step>/   the newest states, written by Orbax
+  best/<step>/          the one with the best metric
+  damaged/              what failed its check: renamed, never deleted
+
+A folder counts once its manifest is in it, which is written last. Saves happen
+in the background; an error there is raised by the next call, at the latest by
+`close`, as a RethinkError.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from rethink import distributed, errors
+from rethink.storage import manifests, retries
+
+_KINDS = ("checkpoints", "best")
+
+
+class Checkpoints:
+  """The saved states of one run.
+
+  Attributes:
+    saved_step: the newest step that was restored or handed over, or None.
+  """
+
+  def __init__(
+    self, workdir: str | os.PathLike, keep: int, identity: Mapping[str, str]
+  ):
+    """Opens `workdir/checkpoints` and `workdir/best`, creating them.
+
+    Args:
+      workdir: of the run.
+      keep: how many of the newest states stay.
+      identity: of the run, as `manifests.write` takes it.
+    """
+    self._root = pathlib.Path(workdir).absolute()
+    newest, best = (self._root / kind for kind in _KINDS)
+    make = _Store if distributed.is_first() else _Elsewhere
+    self._newest = make(newest, keep, identity)
+    self._best = make(best, 1, identity)
+    self.best_step: int | None = self._best.settle()
+    self.saved_step: int | None = None
+
+  def restore(self, like: Any) -> Any | None:
+    """The newest state that is whole; None if nothing was ever saved.
+
+    Newer ones that are damaged are set aside with a warning.
+
+    Args:
+      like: a pytree of arrays with the shapes, dtypes and shardings wanted; the
+        number of devices may differ from that at the time of saving.
+
+    Raises:
+      CheckpointError: if there are states, but all of them are damaged.
+      ConfigError: if a state is whole, but not of this run.
+    """
+    step, state = self._newest.restore(distributed.own(like))
+    self.saved_step = distributed.gather(step)[0]
+    return distributed.spread(state, like)
+
+  def save(self, step: int, state: Any) -> None:
+    """Saves a state as the newest, unless this step is saved already."""
+    if step != self.saved_step:
+      with _naming(self._root):
+        # A best state that is older than the newest would never be made again.
+        self._best.wait()
+        self._newest.save(step, state)
+      self.saved_step = step
+
+  def save_best(self, step: int, state: Any) -> None:
+    """Saves a state as the best, in place of an earlier best."""
+    if step != self.best_step:
+      with _naming(self._root):
+        self._best.save(step, state)
+      self.best_step = step
+
+  def forget_best_after(self, step: int) -> None:
+    """Deletes a best state from beyond a step; it will be made again.
+
+    It is of a process that died before it saved its newest state.
+    """
+    if self.best_step is not None and self.best_step > step:
+      self._best.delete(self.best_step)
+      self.best_step = None
+
+  def check(self) -> None:
+    """Raises what went wrong in the background since the last call."""
+    with _naming(self._root):
+      self._newest.check()
+      self._best.check()
+
+  def close(self) -> None:
+    """Waits until states and manifests are on disk; raises what went wrong."""
+    with _naming(self._root), contextlib.ExitStack() as stack:
+      for store in (self._newest, self._best):
+        stack.callback(store.close)
+
+
+def restart(workdir: str | os.PathLike) -> None:
+  """Sets all states of a run aside, so that it starts at step 0."""
+  for kind in _KINDS:
+    for path in _steps(pathlib.Path(workdir).absolute() / kind).values():
+      print(f"{path}: set aside as {_set_aside(path)}", flush=True)
+
+
+class _Store:
+  """The saved steps in one folder."""
+
+  def __init__(
+    self, folder: pathlib.Path, keep: int, identity: Mapping[str, str]
+  ):
+    self._folder, self._keep, self._identity = folder, keep, dict(identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():  # of processes that died
+      if ".orbax-checkpoint-tmp" in path.name or path.suffix == ".deleted":
+        shutil.rmtree(path, ignore_errors=True)
+    # Made in the background, a folder that cannot be made holds up the exit of
+    # the process for five minutes.
+    options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+    # By itself Orbax would wait for all processes of the run.
+    alone = ocp.options.MultiprocessingOptions(0, active_processes={0})
+    self._orbax = ocp.StandardCheckpointer(
+      async_options=options, multiprocessing_options=alone
+    )
+    self._worker = concurrent.futures.ThreadPoolExecutor(1, "confirm_save")
+    self._job: concurrent.futures.Future | None = None
+
+  def restore(self, like: Any) -> tuple[int | None, Any]:
+    """(step, state) of the newest whole step, or (None, None)."""
+    damaged: dict[pathlib.Path, str] = {}
+    found = None, None
+    for step, path in reversed(self._finished().items()):
+      try:
+        found = step, self._read(path, like)
+        break
+      except errors.CheckpointError as error:
+        damaged[path] = str(error)
+    unfinished = self._unfinished()
+    # A process that dies leaves at most one step without a manifest.
+    if found[0] is None and (damaged or len(unfinished) > 1):
+      lost = [*damaged.values(), *(f"{p} has no manifest" for p in unfinished)]
+      raise errors.CheckpointError(
+        "none of the saved states can be used:\n  "
+        + "\n  ".join(lost)
+        + "\nput a sound copy back, or start over with rethink.main's"
+        " --restart_from_scratch, which sets them aside"
+      )
+    self._tidy(damaged)
+    return found
+
+  def settle(self) -> int | None:
+    """Sets aside what is damaged or of another run; the step that is left."""
+    damaged = {}
+    for path in self._finished().values():
+      try:
+        manifest = manifests.read(path)
+        if self._strange(manifest):
+          damaged[path] = f"{path} is of another run"
+      except errors.CheckpointError as error:
+        damaged[path] = str(error)
+    self._tidy(damaged)
+    return max(_steps(self._folder), default=None)
+
+  def save(self, step: int, state: Any) -> None:
+    self.wait()
+    # The next step consumes the state's buffers.
+    state = jax.tree.map(lambda x: x.copy(), distributed.own(state))
+    self._job = self._worker.submit(self._write, step, state)
+
+  def delete(self, step: int) -> None:
+    _delete(self._folder / str(step))
+
+  def check(self) -> None:
+    if self._job and self._job.done():
+      self.wait()
+
+  def close(self) -> None:
+    try:
+      self.wait()
+    finally:
+      self._worker.shutdown()
+      self._orbax.close()
+
+  def wait(self) -> None:
+    job, self._job = self._job, None
+    if job:
+      job.result()
+
+  def _write(self, step: int, state: Any) -> None:
+    """In the worker: the step, its manifest last; then old steps go."""
+    path = self._folder / str(step)
+
+    def attempt() -> None:
+      self._orbax.save(path, state, force=True)
+      self._orbax.wait_until_finished()
+      manifests.write(path, step, jax.device_get(state), self._identity)
+
+    retries.persist(attempt)
+    for old in list(_steps(self._folder).values())[: -self._keep]:
+      _delete(old)
+
+  def _read(self, path: pathlib.Path, like: Any) -> Any:
+    manifest = manifests.read(path)
+    strange = self._strange(manifest)
+    if strange:
+      raise errors.ConfigError(
+        f"{path} is of another run:\n  "
+        + "\n  ".join(strange)
+        + "\ngive another --workdir, or start over with rethink.main's"
+        " --restart_from_scratch"
+      )
+    manifests.check_fit(manifest, like, str(path))
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+      state = retries.persist(lambda: self._orbax.restore(path, target))
+    except Exception as error:  # of any layer between Orbax and the disk
+      raise errors.CheckpointError(
+        f"{path} cannot be restored: {type(error).__name__}:"
+        f" {str(error).strip().partition('\n')[0]}"
+      ) from error
+    manifests.check_state(manifest, state, str(path))
+    return state
+
+  def _strange(self, manifest: Mapping[str, Any]) -> list[str]:
+    """A line for each fingerprint that is not this run's."""
+    return [
+      f"{key}: fingerprint {manifest[key]} -> {self._identity[key]}"
+      for key in manifests.BINDING
+      if manifest[key] != self._identity[key]
+    ]
+
+  def _finished(self) -> dict[int, pathlib.Path]:
+    steps = _steps(self._folder)
+    return {s: p for s, p in steps.items() if (p / manifests.NAME).exists()}
+
+  def _unfinished(self) -> list[pathlib.Path]:
+    steps = _steps(self._folder).values()
+    return [p for p in steps if not (p / manifests.NAME).exists()]
+
+  def _tidy(self, damaged: Mapping[pathlib.Path, str]) -> None:
+    for path, why in damaged.items():
+      print(
+        f"rethink: warning: {why}; set aside as {_set_aside(path)}",
+        file=sys.stderr,
+        flush=True,
+      )
+    for path in self._unfinished():
+      print(f"{path}: removed, its save was never finished", flush=True)
+      _delete(path)
+
+
+class _Elsewhere:
+  """The `_Store` of a process that keeps no states: process 0 does."""
+
+  def __init__(self, *_: Any):
+    self.settle = self.check = self.wait = self.close = lambda: None
+    self.save = lambda step, state: None
+    self.delete = lambda step: None
+    self.restore = lambda like: (None, None)
+
+
+def _steps(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+  """Folders that look like steps, by step; clocks and mtimes play no part."""
+  folders = [p for p in folder.glob("*") if p.is_dir() and p.name.isdecimal()]
+  return {int(p.name): p for p in sorted(folders, key=lambda p: int(p.name))}
+
+
+def _set_aside(path: pathlib.Path) -> pathlib.Path:
+  damaged = path.parent.parent / "damaged"
+  damaged.mkdir(exist_ok=True)
+  name, number = f"{path.parent.name}-{path.name}", 1
+  while (damaged / f"{name}.{number}").exists():
+    number += 1
+  return path.rename(damaged / f"{name}.{number}")
+
+
+def _delete(path: pathlib.Path) -> None:
+  # Renamed first: a process that dies here leaves no half of a state.
+  shutil.rmtree(path.rename(path.with_name(path.name + ".deleted")))
+
+
+@contextlib.contextmanager
+def _naming(root: pathlib.Path):
+  try:
+    yield
+  except Exception as error:  # of any layer between Orbax and the disk
+    raise errors.RethinkError(
+      f"a checkpoint could not be saved in {root}: {error}; make room and run"
+      " the same command again"
+    ) from error

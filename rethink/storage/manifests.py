@@ -1,0 +1,147 @@
+"""What a saved step must hold: a digest per leaf and per file, written last.
+
+A folder is a saved state when `manifest.json` is in it. Orbax alone restores a
+flipped bit without a word, casts dtypes, and takes an empty folder for a state.
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from rethink import errors
+from rethink.storage import files, retries, runs
+
+NAME = "manifest.json"
+# What a state must share with the run that takes it up; the code may change.
+BINDING = ("config", "data")
+
+
+def write(
+  folder: pathlib.Path, step: int, state: Any, identity: Mapping[str, str]
+) -> None:
+  """Vouches for a folder whose last byte has been written.
+
+  Args:
+    folder: of the saved step.
+    step: of the state.
+    state: a pytree of arrays, as it was handed over for saving.
+    identity: fingerprints of "config" and "data", and the code's "commit".
+  """
+  arrays = _arrays(state)
+  manifest = {
+    "step": step,
+    "finite": all(_finite(x) for x in arrays.values()),
+    **identity,
+    "leaves": {path: _leaf(x) for path, x in arrays.items()},
+    "files": {
+      str(path.relative_to(folder)): _digest(path.read_bytes())
+      for path in sorted(folder.rglob("*"))
+      if path.is_file() and path.name != NAME
+    },
+  }
+  manifest["digest"] = _own_digest(manifest)
+  files.write_json(folder / NAME, manifest)
+
+
+def read(folder: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a saved step, itself and all files it lists verified.
+
+  Raises:
+    CheckpointError: naming the file that is damaged or missing.
+  """
+  path = folder / NAME
+  try:
+    manifest = json.loads(retries.persist(path.read_text))
+    sound = manifest.pop("digest") == _own_digest(manifest)
+  except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    raise errors.CheckpointError(f"{path} cannot be read: {error}") from None
+  if not sound or str(manifest["step"]) != folder.name:
+    raise errors.CheckpointError(f"{path} is not what was written")
+  if not manifest["finite"]:
+    raise errors.CheckpointError(f"{folder} holds values that are not finite")
+  # Before Orbax opens them: damaged metadata may ask for any amount of memory.
+  for name, digest in manifest["files"].items():
+    try:
+      if _digest(retries.persist((folder / name).read_bytes)) != digest:
+        raise errors.CheckpointError(f"{folder / name} is not what was written")
+    except OSError as error:
+      raise errors.CheckpointError(
+        f"{folder / name} cannot be read: {error.strerror}"
+      ) from None
+  return manifest
+
+
+def check_fit(manifest: Mapping[str, Any], like: Any, folder: str) -> None:
+  """Checks that a program can take up a state as it was saved.
+
+  Raises:
+    ConfigError: naming the leaves whose shape or dtype differs.
+  """
+
+  def signature(shape, dtype) -> str:
+    return f"{dtype}{list(shape)}"
+
+  saved = {
+    path: signature(leaf["shape"], leaf["dtype"])
+    for path, leaf in manifest["leaves"].items()
+  }
+  wanted = {p: signature(x.shape, x.dtype) for p, x in _flat(like)}
+  changed = runs.differences(saved, wanted)
+  if changed:
+    raise errors.ConfigError(
+      f"{folder} holds a state of another form:\n  "
+      + "\n  ".join(changed)
+      + f"\ngo on with the code that wrote it (commit {manifest['commit']}),"
+      " or give another --workdir"
+    )
+
+
+def check_state(manifest: Mapping[str, Any], state: Any, folder: str) -> None:
+  """Checks every leaf of a restored state.
+
+  Raises:
+    CheckpointError: naming the first leaf that is not what was saved.
+  """
+  arrays = _arrays(state)
+  for path, leaf in manifest["leaves"].items():
+    if path not in arrays or _leaf(arrays[path]) != leaf:
+      raise errors.CheckpointError(f"{folder}: leaf {path} is not as saved")
+
+
+def _flat(tree: Any) -> list[tuple[str, Any]]:
+  return [
+    (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  ]
+
+
+def _arrays(tree: Any) -> dict[str, np.ndarray]:
+  return {path: np.asarray(leaf) for path, leaf in _flat(tree)}
+
+
+def _leaf(x: np.ndarray) -> dict[str, Any]:
+  # As bytes: hashlib does not know bfloat16.
+  data = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+  return {
+    "shape": list(x.shape),
+    "dtype": str(x.dtype),
+    "digest": _digest(data),
+  }
+
+
+def _finite(x: np.ndarray) -> bool:
+  floats = jax.numpy.issubdtype(x.dtype, jax.numpy.floating)
+  return not floats or bool(np.isfinite(x).all())
+
+
+def _digest(data: Any) -> str:
+  return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _own_digest(manifest: Mapping[str, Any]) -> str:
+  return _digest(json.dumps(manifest, sort_keys=True).encode())

@@ -1,0 +1,301 @@
+"""The run directory, writer and reader: config, status, metrics.
+
+  config.json    what was asked for; the outcome fields make the fingerprint
+  status.json    how far it came, with which code, versions and device
+  metrics.jsonl  one row per evaluated epoch, "<split>/<name>" keys; durations
+                 and clock times stand under "time/"
+  checkpoints/   the newest states; best/ the one with the best metric
+  examples/      epoch<NNNN>.npz: what was fitted, example by example
+  curves/        <name>.npz: what is measured along another axis than epochs
+  damaged/       states that failed their check, set aside
+  lock.json      which process works here
+
+Imports no JAX: reports read runs on machines that have none.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rethink import errors
+from rethink.storage import files, provenance
+
+Row = dict[str, Any]
+# What is known of each training example after an epoch, from a clean pass.
+EXAMPLES = {
+  "id": np.uint64,
+  "label": np.int32,
+  "true_label": np.int32,
+  "loss": np.float32,  # nats, against label
+  "correct": np.bool_,
+}
+
+
+class Record(NamedTuple):
+  """A run directory as read from disk; missing files read as empty.
+
+  Attributes:
+    workdir: where it lies.
+    config: of config.json.
+    status: of status.json.
+    rows: of metrics.jsonl, by step; a torn last line is left out.
+  """
+
+  workdir: pathlib.Path
+  config: dict[str, Any]
+  status: dict[str, Any]
+  rows: list[Row]
+
+
+def read(workdir: str | os.PathLike) -> Record:
+  """Reads a run directory, finished or not.
+
+  Raises:
+    ConfigError: naming a file that is no JSON.
+  """
+  path = pathlib.Path(workdir)
+  return Record(
+    path,
+    files.read_json(path / "config.json"),
+    files.read_json(path / "status.json"),
+    files.read_lines(path / "metrics.jsonl"),
+  )
+
+
+def read_examples(
+  workdir: str | os.PathLike,
+) -> dict[int, dict[str, np.ndarray]]:
+  """What `Run.log_examples` wrote: epoch to arrays; {} if nothing was logged.
+
+  Raises:
+    ConfigError: naming a file that cannot be read.
+  """
+  folder = pathlib.Path(workdir) / "examples"
+  return {
+    int(path.stem[5:]): files.read_arrays(path, EXAMPLES)
+    for path in sorted(folder.glob("epoch*.npz"))
+  }
+
+
+def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
+  """What `Run.log_curve` wrote; {} if that was nothing.
+
+  Raises:
+    ConfigError: naming a file that cannot be read.
+  """
+  path = pathlib.Path(workdir) / "curves" / f"{name}.npz"
+  return files.read_arrays(path) if path.exists() else {}
+
+
+def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
+  """The first evaluated epoch with a clean train loss <= threshold, or None.
+
+  The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
+  """
+  trained = (row for row in rows if row["epoch"])  # 0 is that of a solution
+  fitted = (r["epoch"] for r in trained if r["train/loss"] <= threshold)
+  return next(fitted, None)
+
+
+def fingerprint(outcome: Mapping[str, Any]) -> str:
+  """Names the fields that change a result; equal for equal results."""
+  text = json.dumps(outcome, sort_keys=True)
+  return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def held(record: Record) -> bool:
+  """Whether a directory is of one config only: it has a result, or a state.
+
+  A run that was refused or killed early has nothing to lose, and does not hold
+  its directory against a corrected config.
+  """
+  saved = (record.workdir / "checkpoints").glob("*")
+  kept = record.status.get("state") == "done" or any(
+    step.name.isdigit() for step in saved
+  )
+  return kept and bool(record.config)  # manifests know the run, too
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """One line for each field that differs."""
+  absent = "(no such field)"
+  return [
+    f"{field}: {old.get(field, absent)!r} -> {new.get(field, absent)!r}"
+    for field in sorted({*old, *new})
+    if old.get(field, absent) != new.get(field, absent)
+  ]
+
+
+class Run:
+  """A run directory that is being written.
+
+  Attributes:
+    name: for people.
+    workdir: where it lies.
+    rows: the metrics so far, one row per evaluated epoch.
+    check_lock: raises if another process has taken the directory over.
+  """
+
+  def __init__(
+    self,
+    workdir: str | os.PathLike,
+    outcome: Mapping[str, Any],
+    bookkeeping: Mapping[str, Any],
+    name: str = "",
+    restart: bool = False,
+    check_lock: Callable[[], None] = lambda: None,
+  ):
+    """Creates the directory, or opens it if it is of the same run.
+
+    Args:
+      workdir: the directory.
+      outcome: the fields that change the result.
+      bookkeeping: the other fields.
+      name: for people; by default the directory's.
+      restart: forget what is there: config, status and rows.
+      check_lock: raises if another process has taken the directory over.
+
+    Raises:
+      ConfigError: with the fields that differ, if it is of another run.
+    """
+    self.workdir = pathlib.Path(workdir).absolute()
+    self.name = name or self.workdir.name
+    self.workdir.mkdir(parents=True, exist_ok=True)
+    empty = Record(self.workdir, {}, {}, [])
+    record = empty if restart else read(self.workdir)
+    self.check_lock = check_lock
+    outcome = json.loads(json.dumps(outcome))  # as it would be read back
+    known = held(record)
+    changed = known and differences(record.config["outcome"], outcome)
+    if changed:
+      raise errors.ConfigError(
+        f"{self.workdir} holds a run of another config:\n  "
+        + "\n  ".join(changed)
+        + "\nrun the old config to go on with it, or give another --workdir"
+        " (--runs of a sweep), or delete that directory"
+      )
+    self.rows = record.rows
+    self._config = {
+      "fingerprint": fingerprint(outcome),
+      "outcome": outcome,
+      "bookkeeping": json.loads(json.dumps(bookkeeping)),
+      "data": record.config["data"] if known else {},
+    }
+    self._status = record.status if known else {}
+    self._seconds_before = self._status.get("seconds", 0.0)
+    self._began = time.monotonic()
+
+  @property
+  def status(self) -> Mapping[str, Any]:
+    """What status.json says."""
+    return self._status
+
+  @property
+  def identity(self) -> dict[str, str]:
+    """What a saved state belongs to, once `check_data` has been called."""
+    return {
+      "config": self._config["fingerprint"],
+      "data": self._config["data"]["fingerprint"],
+      "commit": self._status["commit"],
+    }
+
+  @property
+  def done(self) -> bool:
+    """Whether an earlier process has brought the run to its end."""
+    return self._status.get("state") == "done"
+
+  def start(self) -> None:
+    """Says in the directory that this process works on it."""
+    if not self._status:  # it will not describe the rows of an earlier start
+      (self.workdir / "metrics.jsonl").unlink(missing_ok=True)
+    files.write_json(self.workdir / "config.json", self._config)
+    self._status = {
+      **self._status,
+      "fingerprint": self._config["fingerprint"],
+      "argv": sys.argv,
+      **provenance.read(),
+    }
+    self.update(state="running", message="")
+
+  @property
+  def seconds(self) -> float:
+    """Seconds spent on the run, those of earlier processes included."""
+    return self._seconds_before + time.monotonic() - self._began
+
+  def check_data(self, data: Mapping[str, Any]) -> None:
+    """Binds the run to a data set.
+
+    Raises:
+      ConfigError: with what differs, if the run was started on other data.
+    """
+    data = json.loads(json.dumps(data))
+    known = self._config["data"]
+    changed = known and differences(known, data)
+    if changed:
+      raise errors.ConfigError(
+        f"{self.workdir} was started on other data:\n  "
+        + "\n  ".join(changed)
+        + "\nput the old data set back, or give another --workdir"
+      )
+    self._config["data"] = data
+    files.write_json(self.workdir / "config.json", self._config)
+
+  def cut(self, step: int = -1, epoch: int = 0) -> None:
+    """Forgets rows past a step and examples past an epoch: past a state."""
+    self.rows = [row for row in self.rows if row["step"] <= step]
+    text = "".join(_line(row) for row in self.rows)
+    files.write(self.workdir / "metrics.jsonl", text)
+    for path in (self.workdir / "examples").glob("epoch*.npz"):
+      if int(path.stem[5:]) > epoch:
+        path.unlink()
+
+  def log(self, row: Row) -> None:
+    """Appends a row and makes it durable."""
+    self.rows.append(row)
+    files.append(self.workdir / "metrics.jsonl", _line(row))
+
+  def log_examples(self, epoch: int, arrays: Mapping[str, Any]) -> None:
+    """Writes what is known of each training example after an epoch.
+
+    Args:
+      epoch: counted from 1.
+      arrays: the names of EXAMPLES, each [n], sorted by id.
+    """
+    folder = self.workdir / "examples"
+    folder.mkdir(exist_ok=True)
+    typed = {
+      name: np.asarray(arrays[name], dtype) for name, dtype in EXAMPLES.items()
+    }
+    files.write_arrays(folder / f"epoch{epoch:04d}.npz", typed)
+
+  def log_curve(self, name: str, **arrays: Any) -> None:
+    """Writes a curve over another axis than epochs: a spectrum, say.
+
+    Args:
+      name: of the curve, a file name; one that is there is replaced.
+      **arrays: of equal length, each [n]; whoever draws it chooses x and y.
+    """
+    folder = self.workdir / "curves"
+    folder.mkdir(exist_ok=True)
+    curve = {key: np.asarray(values) for key, values in arrays.items()}
+    files.write_arrays(folder / f"{name}.npz", curve)
+
+  def update(self, **fields: Any) -> None:
+    """Rewrites status.json with these fields changed."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    self._status.update(
+      fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
+    )
+    files.write_json(self.workdir / "status.json", self._status)
+
+
+def _line(row: Row) -> str:
+  return json.dumps(row, allow_nan=False) + "\n"
