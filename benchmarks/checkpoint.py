@@ -26,18 +26,20 @@ MODELS = ("mlp_3x512", "inception")
 _IDENTITY = {"config": "benchmark", "data": "benchmark", "commit": "benchmark"}
 
 
-def _state(model: str) -> train_step.State:
+def _state(model: str) -> train_step.TrainState:
   config = table1_cifar10.get_config(f"{model}/true/none/seed0")
   checked = settings.resolve(config)
-  everywhere, spread = resident.shardings()
-  recipe = compiled.build(checked, 10, spread)
+  replicated, sharded = resident.shardings()
+  static = compiled.static_arguments(checked, 10, sharded)
   keys = compiled.keys(0)
   length = schedules.Length(jnp.int32(1), jnp.int32(1))
-  inputs = compiled.numbers(checked, length, keys.noise)
-  return train_step.initializer(recipe, 3, everywhere)(inputs, keys.init)
+  inputs = compiled.traced_arguments(checked, length, keys.noise)
+  return train_step.compile_initializer(static, 3, replicated)(
+    inputs, keys.init
+  )
 
 
-def measure(state: train_step.State) -> dict[str, float]:
+def measure(state: train_step.TrainState) -> dict[str, float]:
   """Seconds of a save and of a restore.
 
   `blocked_seconds` until the trainer goes on, `saved_seconds` until the
@@ -90,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
       [
         model,
         f"{size / 1e6:.1f}",
-        *map(record.spread, columns),
+        *map(record.sharded, columns),
         f"{blocked / 300:.3%}",
         f"{10 * blocked:.2g}",
       ]

@@ -40,7 +40,7 @@ class Rethink:
     while t.step < end:
       began = time.monotonic()
       stop = min(t.step + self._chunk, end)
-      t.state = t.data.advance(t.recipe, t.inputs, t.state, t.step, stop)
+      t.state = t.data.advance(t.static, t.traced, t.state, t.step, stop)
       jax.device_get((t.state.sums, t.state.bad_step))
       seconds = time.monotonic() - began
       self._chunk = evaluate.grow(stop - t.step, seconds, 5.0)
@@ -49,7 +49,7 @@ class Rethink:
   def evaluate(self) -> None:
     """The clean pass of an epoch's row."""
     t = self._trainer
-    t.data.clean(t.recipe, t.state, "train", lambda: None)
+    t.data.clean(t.static, t.state, "train", lambda: None)
 
 
 class Plain:

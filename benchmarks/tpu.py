@@ -66,16 +66,16 @@ def compile_steps(
     num_classes: of the data set.
   """
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
-  spread, everywhere = (
+  sharded, replicated = (
     jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
     for axes in (("data",), ())
   )
   run = settings.resolve(config)
-  recipe = compiled.build(run, num_classes, spread)
+  static = compiled.static_arguments(run, num_classes, sharded)
   key = jax.random.key(0)
   length = schedules.Length(jnp.int32(1), jnp.int32(1))
-  inputs = compiled.numbers(run, length, key)
-  create = functools.partial(train_step.create_state, recipe, channels)
+  inputs = compiled.traced_arguments(run, length, key)
+  create = functools.partial(train_step.create_train_state, static, channels)
   state = jax.eval_shape(create, inputs, key)
 
   def place(tree, sharding):
@@ -93,20 +93,20 @@ def compile_steps(
     )
     return place(shapes, sharding)
 
-  inputs, state = place(inputs, everywhere), place(state, everywhere)
-  step = train_step.batch_program(recipe)
-  clean = evaluate.batch_program(
-    recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
+  inputs, state = place(inputs, replicated), place(state, replicated)
+  step = train_step.compile_train_step(static)
+  clean = evaluate.compile_eval_step(
+    static.model, static.image_size, static.dtype, static.normalize
   )
   n = config.eval_batch_size
-  total = place(metrics.zeros(), everywhere)
-  mask = place(jax.ShapeDtypeStruct((n,), jnp.bool), spread)
+  total = place(metrics.zeros(), replicated)
+  mask = place(jax.ShapeDtypeStruct((n,), jnp.bool), sharded)
   return {
     "training": _figures(
-      step.lower, state, batch(config.batch_size, spread), inputs
+      step.lower, state, batch(config.batch_size, sharded), inputs
     ),
     "evaluation": _figures(
-      clean.lower, *state.evaluated, batch(n, spread), mask, total, False
+      clean.lower, *state.evaluated, batch(n, sharded), mask, total, False
     ),
   }
 
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
   parser.add_argument("--topology", default="v5e:2x4")
   parser.add_argument("--batch_size", type=int, default=0, help="0: config's")
   args = parser.parse_args(argv)
-  config = experiments.load(args.config).get_config()
+  config = experiments.load_module(args.config).get_config()
   if args.batch_size:
     config.batch_size = config.eval_batch_size = args.batch_size
   devices = topology(args.topology)

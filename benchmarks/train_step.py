@@ -64,21 +64,21 @@ class Ours:
   def __init__(self, args, folder: str):
     """Opens the data; frames are cached in `folder`."""
     data_dir = cli.data_dir(args.data_dir)
-    everywhere, self._spread = resident.shardings()
+    replicated, self._spread = resident.shardings()
     self._feeds: dict[str, Callable] = {}
     for side, cache in (("streamed", ""), ("cached", folder)):
       config = _config(args)
       config.bookkeeping.cache_dir = cache
       known = settings.resolve(config)
-      data = stream_data.load(known, data_dir)
+      data = stream_data.open_data(known, data_dir)
       if cache:
         data = data.cached(config, lambda: False)
       self._feeds[side] = self._feed(data, known)
-    recipe = compiled.build(known, 1000, self._spread)
+    static = compiled.static_arguments(known, 1000, self._spread)
     length = schedules.Length(jnp.int32(1), jnp.int32(1))
-    self._inputs = compiled.numbers(known, length, jax.random.key(0))
-    self._step = train_step.batch_program(recipe)
-    create = train_step.initializer(recipe, 3, everywhere)
+    self._inputs = compiled.traced_arguments(known, length, jax.random.key(0))
+    self._step = train_step.compile_train_step(static)
+    create = train_step.compile_initializer(static, 3, replicated)
     self._state = create(self._inputs, jax.random.key(0))
     self.parameters = sum(x.size for x in jax.tree.leaves(self._state.params))
     shape = (args.batch_size, args.image_size, args.image_size, 3)
@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
   record.show(
     ("side", "n", "images/s", "of synthetic"),
     [
-      (side, str(len(x)), record.spread(x), f"{np.median(x) / base:.2f}")
+      (side, str(len(x)), record.sharded(x), f"{np.median(x) / base:.2f}")
       for side, x in speeds.items()
     ],
   )

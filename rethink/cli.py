@@ -38,7 +38,7 @@ def define_data_dir() -> flags.FlagHolder:
 
 
 def define_deterministic() -> flags.FlagHolder:
-  """--deterministic; pass its value to `settle` before JAX is imported."""
+  """Defines --deterministic, whose value `configure_process` needs."""
   return flags.DEFINE_bool(
     "deterministic",
     False,
@@ -46,7 +46,7 @@ def define_deterministic() -> flags.FlagHolder:
   )
 
 
-def settle(deterministic: bool, method: str) -> signals.StopFlag:
+def configure_process(deterministic: bool, method: str) -> signals.StopFlag:
   """Sets what JAX reads once; from now on a signal means: save, then leave."""
   if deterministic:
     known = os.environ.get("XLA_FLAGS", "")
@@ -177,7 +177,7 @@ def _module() -> types.ModuleType:
   path, _, _ = config_flags.get_config_filename(
     flags.FLAGS["config"]
   ).partition(":")
-  return experiments.load(path)
+  return experiments.load_module(path)
 
 
 def apply_overrides(config) -> None:

@@ -1,7 +1,7 @@
-"""What a run's programs are compiled for, and what they take as inputs.
+"""The static and the traced arguments of a run's compiled programs.
 
-Two runs with equal recipes share their programs: numbers, seeds and data are
-inputs.
+Runs with equal static arguments share their programs; numbers, seeds and data
+are traced.
 """
 
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from rethink import models, schedules, settings, specs
 
 
-class Recipe(NamedTuple):
-  """What a program is compiled for; hashable.
+class Static(NamedTuple):
+  """The arguments that a program is compiled for; hashable.
 
   Attributes:
     model: the network.
@@ -34,9 +34,9 @@ class Recipe(NamedTuple):
 
   model: nn.Module
   num_classes: int
-  schedule: specs.Static
-  optimizer: specs.Static
-  regularizers: tuple[specs.Static, ...]
+  schedule: specs.StaticCall
+  optimizer: specs.StaticCall
+  regularizers: tuple[specs.StaticCall, ...]
   averaged: bool
   batch_size: int
   image_size: int
@@ -46,8 +46,8 @@ class Recipe(NamedTuple):
   sharding: jax.sharding.NamedSharding
 
 
-class Numbers(NamedTuple):
-  """What a run may vary without compiling again: inputs of the programs.
+class Traced(NamedTuple):
+  """The arguments that may change without compiling again.
 
   Attributes:
     learning_rate: float32, before the schedule.
@@ -89,11 +89,11 @@ def keys(seed: int) -> Keys:
   return Keys(*jax.random.split(root, 3))
 
 
-def build(
+def static_arguments(
   run: settings.Settings,
   num_classes: int,
   sharding: jax.sharding.NamedSharding,
-) -> Recipe:
+) -> Static:
   """What a run's programs are compiled for.
 
   Raises:
@@ -102,7 +102,7 @@ def build(
   overrides: dict[str, Any] = {}
   for regularizer in run.regularizers:
     overrides.update(regularizer().model)
-  return Recipe(
+  return Static(
     model=models.build(run.model, num_classes, overrides),
     num_classes=num_classes,
     schedule=run.schedule.static,
@@ -118,9 +118,11 @@ def build(
   )
 
 
-def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
-  """The inputs of a run's programs."""
-  return Numbers(
+def traced_arguments(
+  run: settings.Settings, length: schedules.Length, key
+) -> Traced:
+  """Returns the traced arguments of a run's programs."""
+  return Traced(
     learning_rate=jnp.float32(run.config.learning_rate),
     schedule=run.schedule.numbers,
     optimizer=run.optimizer.numbers,
@@ -131,10 +133,10 @@ def numbers(run: settings.Settings, length: schedules.Length, key) -> Numbers:
   )
 
 
-def learning_rate(recipe: Recipe, inputs: Numbers, step) -> jax.Array:
+def learning_rate(static: Static, traced: Traced, step) -> jax.Array:
   """The learning rate of a step."""
-  factor = recipe.schedule(inputs.schedule, step, inputs.length)
-  return inputs.learning_rate * factor
+  factor = static.schedule(traced.schedule, step, traced.length)
+  return traced.learning_rate * factor
 
 
 class CompilationCounter:

@@ -2,7 +2,7 @@
 
 All processes execute the same programs in the same order, on arrays that lie
 on the devices of all. Process 0 alone keeps the run directory and speaks on
-stdout; what is not the same everywhere, such as clocks, signals and files, is
+stdout; what is not the same replicated, such as clocks, signals and files, is
 agreed on here. With one process everything here is the identity.
 """
 
@@ -111,7 +111,7 @@ def leave(code: int) -> None:
   if not jax.distributed.is_initialized():
     return
   if code in (0, errors.PreemptedError.exit_code):
-    gather(code)  # process 0 may still have been busy with its files
+    all_gather(code)  # process 0 may still have been busy with its files
     return
   # Others may wait for this process in a program. They end when it is gone.
   parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
@@ -126,7 +126,7 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def gather(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
   """The JSON values of all processes, in their order."""
   if jax.process_count() == 1:
     return [value]
@@ -144,12 +144,12 @@ def gather(value: Any) -> list[Any]:
 
 def now() -> float:
   """Seconds by the clock of process 0, so that all decide alike."""
-  return gather(time.monotonic())[0]
+  return all_gather(time.monotonic())[0]
 
 
 def any_of(value: str | None) -> str | None:
   """The first that a process has, such as the name of a signal, or None."""
-  return next((found for found in gather(value) if found), None)
+  return next((found for found in all_gather(value) if found), None)
 
 
 def require_equal(values: dict[str, Any]) -> None:
@@ -158,7 +158,7 @@ def require_equal(values: dict[str, Any]) -> None:
   Raises:
     ConfigError: naming a process and the values that differ.
   """
-  for process, other in enumerate(gather(values)):
+  for process, other in enumerate(all_gather(values)):
     changed = [key for key in values if values[key] != other[key]]
     if changed:
       raise errors.ConfigError(
@@ -167,7 +167,7 @@ def require_equal(values: dict[str, Any]) -> None:
       )
 
 
-def put(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
+def place(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
   """Lays an array that every process has on the devices of all."""
   if jax.process_count() == 1:
     return jax.device_put(array, sharding)
@@ -176,14 +176,14 @@ def put(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
   )
 
 
-def whole(tree: Any) -> Any:
+def all_gather_arrays(tree: Any) -> Any:
   """Arrays whose rows are spread over the devices of all, as NumPy arrays."""
   if jax.process_count() == 1:
     return jax.device_get(tree)
   return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def own(tree: Any) -> Any:
+def local_copy(tree: Any) -> Any:
   """Arrays that lie alike on the devices of all, as this process has them.
 
   NumPy arrays where there are several processes: Orbax would take others for a
@@ -194,7 +194,7 @@ def own(tree: Any) -> Any:
   return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
 
 
-def spread(tree: Any | None, like: Any) -> Any | None:
+def broadcast(tree: Any | None, like: Any) -> Any | None:
   """Process 0's arrays, or its None, to all processes, bit by bit.
 
   Args:
@@ -203,7 +203,7 @@ def spread(tree: Any | None, like: Any) -> Any | None:
   """
   if jax.process_count() == 1:
     return tree
-  if gather(tree is None)[0]:
+  if all_gather(tree is None)[0]:
     return None
 
   def one(x, wanted):
@@ -213,6 +213,6 @@ def spread(tree: Any | None, like: Any) -> Any | None:
       bits = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
     bits = multihost_utils.broadcast_one_to_all(bits)
     array = bits.view(wanted.dtype).reshape(wanted.shape)
-    return put(array, wanted.sharding)
+    return place(array, wanted.sharding)
 
   return jax.tree.map(one, tree if is_first() else like, like)

@@ -33,7 +33,7 @@ def logits(
 
 
 @functools.cache
-def program(
+def compile_eval_steps(
   model: nn.Module,
   image_size: int,
   dtype: jnp.dtype,
@@ -83,7 +83,7 @@ def evaluate(
   """Sums over a split; `between` is called every `chunk_seconds` or so.
 
   Args:
-    run: from `program`, made for the same batch size.
+    run: from `compile_eval_steps`, made for the same batch size.
     params: of the model.
     batch_stats: of the model, {} if it has none.
     data: the split.
@@ -117,7 +117,7 @@ def evaluate(
 
 
 @functools.cache
-def batch_program(
+def compile_eval_step(
   model: nn.Module, image_size: int, dtype: jnp.dtype, normalize: str
 ) -> Callable:
   """(params, batch_stats, batch, mask, total, each) -> (total, `Each` or None).
@@ -148,7 +148,7 @@ def evaluate_batches(
   """`evaluate` of a split that is not on the devices.
 
   Args:
-    run: from `batch_program`.
+    run: from `compile_eval_step`.
     params: of the model.
     batch_stats: of the model, {} if it has none.
     batches: the split in order, padded to whole batches, with masks.
@@ -178,7 +178,9 @@ def evaluate_batches(
       between()
   if not each:
     return jax.device_get(total)
-  found = distributed.whole(jax.tree.map(lambda *x: jnp.concatenate(x), *parts))
+  found = distributed.all_gather_arrays(
+    jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+  )
   return jax.tree.map(lambda x: x[:n], found)
 
 

@@ -63,7 +63,7 @@ def smoke(runs: Runs, **overrides: Any) -> Runs:
   }
 
 
-def load(path: str | os.PathLike) -> types.ModuleType:
+def load_module(path: str | os.PathLike) -> types.ModuleType:
   """A config file as a module."""
   spec = importlib.util.spec_from_file_location("rethink_config", path)
   assert spec and spec.loader  # true of every name that ends in .py

@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
       cli.local_folder("workdir", workdir, other)
     if _PLATFORM.value:
       _CONFIG.value.bookkeeping.platform = _PLATFORM.value
-    stop = cli.settle(_DETERMINISTIC.value, _CONFIG.value.method)
+    stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
     from rethink import console, distributed  # JAX, after the flags
     from rethink.methods import runner
     from rethink.storage import workdirs

@@ -37,7 +37,7 @@ Fraction = Annotated[float, Range(0.0, 1.0)]
 NotNegative = Annotated[float, Range(0.0, math.inf)]
 
 
-class Static(NamedTuple):
+class StaticCall(NamedTuple):
   """A component without the values of its float arguments; hashable.
 
   Attributes:
@@ -77,12 +77,12 @@ class Call(NamedTuple):
     return {k: v for k, v in self.kwargs.items() if isinstance(v, float)}
 
   @property
-  def static(self) -> Static:
+  def static(self) -> StaticCall:
     """What a compiled program depends on: all but the values of floats."""
     items = tuple(
       (k, None if isinstance(v, float) else v) for k, v in self.kwargs.items()
     )
-    return Static(self.function, items)
+    return StaticCall(self.function, items)
 
   def __call__(self, *args: Any) -> Any:
     return self.function(*args, **self.kwargs)

@@ -73,7 +73,7 @@ def _sweep() -> None:
   if _LIST.value:
     print("\n".join(mine))
     return
-  stop = cli.settle(_DETERMINISTIC.value, _CONFIG.value.method)
+  stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
   from rethink import compiled, console  # JAX, now that it is settled
   from rethink.methods import runner
 

@@ -13,7 +13,7 @@ from rethink import compiled, errors, evaluate, metrics, models
 from rethink.pipeline import preprocess, resident
 
 
-class State(flax.struct.PyTreeNode):
+class TrainState(flax.struct.PyTreeNode):
   """All that a run carries from step to step; replicated over devices.
 
   Attributes:
@@ -41,24 +41,24 @@ class State(flax.struct.PyTreeNode):
 
 
 @functools.cache
-def initializer(
-  recipe: compiled.Recipe, channels: int, sharding: jax.sharding.NamedSharding
-) -> Callable[[compiled.Numbers, jax.Array], State]:
-  """The compiled `create_state`, its result placed by `sharding`."""
+def compile_initializer(
+  static: compiled.Static, channels: int, sharding: jax.sharding.NamedSharding
+) -> Callable[[compiled.Traced, jax.Array], TrainState]:
+  """The compiled `create_train_state`, its result placed by `sharding`."""
   # Random numbers for each layer compile slowly on CPUs, and run only once: for
   # the small Inception 12 s become 2.
   on_cpu = jax.default_backend() == "cpu"
   options = {"xla_backend_optimization_level": 0} if on_cpu else None
-  create = functools.partial(create_state, recipe, channels)
+  create = functools.partial(create_train_state, static, channels)
   return jax.jit(create, out_shardings=sharding, compiler_options=options)
 
 
-def create_state(
-  recipe: compiled.Recipe,
+def create_train_state(
+  static: compiled.Static,
   channels: int,
-  inputs: compiled.Numbers,
+  traced: compiled.Traced,
   key: jax.Array,
-) -> State:
+) -> TrainState:
   """Initializes parameters and optimizer.
 
   Raises:
@@ -66,13 +66,13 @@ def create_state(
       classes, or keeps variables that are neither parameters nor batch
       statistics.
   """
-  size = recipe.image_size
+  size = static.image_size
   images = jnp.zeros((1, size, size, channels), jnp.float32)
-  logits, variables = recipe.model.init_with_output(key, images, train=False)
-  if logits.shape != (1, recipe.num_classes):
+  logits, variables = static.model.init_with_output(key, images, train=False)
+  if logits.shape != (1, static.num_classes):
     raise errors.ConfigError(
       f"config.model returns {logits.shape[1:]} logits per image; the data set"
-      f" has {recipe.num_classes} classes"
+      f" has {static.num_classes} classes"
     )
   variables = dict(variables)
   params = variables.pop("params", {})
@@ -82,51 +82,51 @@ def create_state(
       f"config.model keeps {sorted(variables)}; only the collections 'params'"
       " and 'batch_stats' are trained and saved"
     )
-  return State(
+  return TrainState(
     step=jnp.int32(0),
     params=params,
     batch_stats=batch_stats,
-    opt_state=recipe.optimizer(inputs.optimizer).init(params),
-    averages=(params, batch_stats) if recipe.averaged else (),
+    opt_state=static.optimizer(traced.optimizer).init(params),
+    averages=(params, batch_stats) if static.averaged else (),
     sums=metrics.zeros(),
     bad_step=jnp.int32(-1),
   )
 
 
 def train_step(
-  recipe: compiled.Recipe,
-  inputs: compiled.Numbers,
-  state: State,
+  static: compiled.Static,
+  traced: compiled.Traced,
+  state: TrainState,
   batch: resident.Resident,
-) -> State:
+) -> TrainState:
   """One step of gradient descent on the mean loss of one batch.
 
   Raises:
     ConfigError: if the model has auxiliary heads and no weight for them.
   """
-  key = jax.random.fold_in(inputs.key, state.step)
+  key = jax.random.fold_in(traced.key, state.step)
   augment_key, dropout_key = jax.random.split(key)
   hooks = [
-    static(floats)
-    for static, floats in zip(
-      recipe.regularizers, inputs.regularizers, strict=True
+    regularizer(floats)
+    for regularizer, floats in zip(
+      static.regularizers, traced.regularizers, strict=True
     )
   ]
   augments = [
     h.augment
     for h in hooks
-    if h.augment and not (recipe.streamed and h.frame is not None)
+    if h.augment and not (static.streamed and h.frame is not None)
   ]
   images = preprocess.training(
-    augment_key, batch.image, augments, recipe.image_size, recipe.normalize
-  ).astype(recipe.dtype)
+    augment_key, batch.image, augments, static.image_size, static.normalize
+  ).astype(static.dtype)
 
   def loss_fn(params):
     variables = {
-      "params": evaluate.cast(params, recipe.dtype),
+      "params": evaluate.cast(params, static.dtype),
       "batch_stats": state.batch_stats,
     }
-    logits, updated = recipe.model.apply(
+    logits, updated = static.model.apply(
       variables,
       images,
       train=True,
@@ -141,14 +141,14 @@ def train_step(
     for head in jax.tree.leaves(updated.get("auxiliary", {})):
       head = jnp.asarray(head, jnp.float32)
       more = optax.softmax_cross_entropy(head, targets).mean()
-      loss = loss + models.auxiliary_weight(recipe.model) * more
+      loss = loss + models.auxiliary_weight(static.model) * more
     for hook in hooks:
       loss = loss + hook.penalty(params) if hook.penalty else loss
     return loss, (logits, updated.get("batch_stats", {}))
 
   grads, (logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
-  rate = compiled.learning_rate(recipe, inputs, state.step)
-  direction, opt_state = recipe.optimizer(inputs.optimizer).update(
+  rate = compiled.learning_rate(static, traced, state.step)
+  direction, opt_state = static.optimizer(traced.optimizer).update(
     grads, state.opt_state, state.params
   )
   params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
@@ -156,16 +156,16 @@ def train_step(
     if hook.update:
       params = hook.update(params, state.params, rate)
   averages = state.averages
-  if recipe.averaged:
+  if static.averaged:
     averages = _average(
-      averages, (params, batch_stats), inputs.ema_decay, state.step
+      averages, (params, batch_stats), traced.ema_decay, state.step
     )
 
   new = metrics.sums(logits, batch.label, batch.true_label)
-  first = state.step % inputs.length.steps_per_epoch == 0
+  first = state.step % traced.length.steps_per_epoch == 0
   kept = jax.tree.map(lambda x: jnp.where(first, 0, x), state.sums)
   bad = (state.bad_step < 0) & ~jnp.isfinite(new.loss)
-  return State(
+  return TrainState(
     step=state.step + 1,
     params=params,
     batch_stats=batch_stats,
@@ -186,79 +186,80 @@ def _average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:
 
 
 Advance = Callable[
-  [State, resident.Resident, jax.Array, compiled.Numbers, int, int], State
+  [TrainState, resident.Resident, jax.Array, compiled.Traced, int, int],
+  TrainState,
 ]
 
 
 @functools.cache
-def program(recipe: compiled.Recipe, channels: int) -> Advance:
+def compile_train_steps(static: compiled.Static, channels: int) -> Advance:
   """The compiled steps [start, stop) of an epoch.
 
-  Returns `advance(state, data, order, inputs, start, stop)`, which consumes
+  Returns `advance(state, data, order, traced, start, stop)`, which consumes
   `state`. The last, shorter batch of an epoch is neither dropped nor padded.
   """
 
-  def step(state, data, order, inputs, start, batch_size):
+  def step(state, data, order, traced, start, batch_size):
     index = jax.lax.dynamic_slice(order, (start,), (batch_size,))
-    batch = resident.gather(data, index, recipe.sharding)
-    return train_step(recipe, inputs, state, batch)
+    batch = resident.gather(data, index, static.sharding)
+    return train_step(static, traced, state, batch)
 
-  def full(i, state, data, order, inputs):
-    start = i * recipe.batch_size
-    return step(state, data, order, inputs, start, recipe.batch_size)
+  def full(i, state, data, order, traced):
+    start = i * static.batch_size
+    return step(state, data, order, traced, start, static.batch_size)
 
-  def train_tail(state, data, order, inputs):
-    rest = len(order) % recipe.batch_size
-    return step(state, data, order, inputs, len(order) - rest, rest)
+  def train_tail(state, data, order, traced):
+    rest = len(order) % static.batch_size
+    return step(state, data, order, traced, len(order) - rest, rest)
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def train_many(state, data, order, inputs, start, stop):
-    whole, rest = divmod(len(order), recipe.batch_size)
+  def train_many(state, data, order, traced, start, stop):
+    whole, rest = divmod(len(order), static.batch_size)
     if whole:
       end = jnp.minimum(stop, whole)
       state = jax.lax.fori_loop(
-        start, end, lambda i, s: full(i, s, data, order, inputs), state
+        start, end, lambda i, s: full(i, s, data, order, traced), state
       )
     if rest:
       state = jax.lax.cond(
         stop > whole,
-        lambda s: train_tail(s, data, order, inputs),
+        lambda s: train_tail(s, data, order, traced),
         lambda s: s,
         state,
       )
     return state
 
-  if not drives_from_host(recipe, channels):
+  if not drives_from_host(static, channels):
     return train_many
 
   @functools.partial(jax.jit, donate_argnums=0)
-  def train_one(state, data, order, inputs, i):
-    return full(i, state, data, order, inputs)
+  def train_one(state, data, order, traced, i):
+    return full(i, state, data, order, traced)
 
   train_last = jax.jit(train_tail, donate_argnums=0)
 
-  def advance(state, data, order, inputs, start, stop):
-    whole = len(order) // recipe.batch_size
+  def advance(state, data, order, traced, start, stop):
+    whole = len(order) // static.batch_size
     for i in range(start, min(stop, whole)):
-      state = train_one(state, data, order, inputs, i)
-    return train_last(state, data, order, inputs) if stop > whole else state
+      state = train_one(state, data, order, traced, i)
+    return train_last(state, data, order, traced) if stop > whole else state
 
   return advance
 
 
 @functools.cache
-def batch_program(
-  recipe: compiled.Recipe,
-) -> Callable[[State, resident.Resident, compiled.Numbers], State]:
+def compile_train_step(
+  static: compiled.Static,
+) -> Callable[[TrainState, resident.Resident, compiled.Traced], TrainState]:
   """The compiled step on a batch that is on the devices; consumes `state`."""
 
-  def step(state, batch, inputs):
-    return train_step(recipe, inputs, state, batch)
+  def step(state, batch, traced):
+    return train_step(static, traced, state, batch)
 
   return jax.jit(step, donate_argnums=0)
 
 
-def drives_from_host(recipe: compiled.Recipe, channels: int) -> bool:
+def drives_from_host(static: compiled.Static, channels: int) -> bool:
   """Whether steps are called one by one instead of looped on the device.
 
   On the CPU backend only, and only for models with convolutions: XLA's CPU
@@ -267,10 +268,10 @@ def drives_from_host(recipe: compiled.Recipe, channels: int) -> bool:
   """
   if jax.default_backend() != "cpu":
     return False
-  size = recipe.image_size
+  size = static.image_size
   images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
 
   def forward(images):
-    return recipe.model.init_with_output(jax.random.key(0), images, train=False)
+    return static.model.init_with_output(jax.random.key(0), images, train=False)
 
   return "conv_general_dilated" in str(jax.make_jaxpr(forward)(images))

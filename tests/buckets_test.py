@@ -182,7 +182,7 @@ def test_f29_a_silent_machine_loses_its_run_and_changes_nothing_more(
     pytest.raises(errors.RethinkError, match="was taken over by another"),
     buckets.local(_WORKDIR) as first,
   ):
-    with locks.hold(first) as lock:
+    with locks.acquire(first) as lock:
       lock.check()
       monkeypatch.setattr(locks, "STALE_SECONDS", -1.0)
       with buckets.local(_WORKDIR) as second:
@@ -292,7 +292,7 @@ def test_f29_a_new_process_waits_for_one_that_is_leaving(bucket, monkeypatch):
 
 def test_f29_a_lock_that_has_vanished_ends_the_run(bucket, tmp_path):
   with bucket_locks.Lease(bucket, "a/run", tmp_path) as lease:
-    with locks.hold(tmp_path) as lock:
+    with locks.acquire(tmp_path) as lock:
       assert lease.held()
       bucket.blob("a/run/lock.json").delete()
       assert not lease.held() and lease.lost

@@ -68,13 +68,13 @@ def test_every_run_traces(name, sharding):
     shape = DATA[config.dataset]
     if config.pipeline == "stream":  # it resizes them
       shape = (config.image_size, config.image_size, 3)
-    recipe = compiled.build(resolved, 10, sharding(1))
-    if (recipe, shape) in _TRACED:  # runs that share a program
+    static = compiled.static_arguments(resolved, 10, sharding(1))
+    if (static, shape) in _TRACED:  # runs that share a program
       continue
-    _TRACED.add((recipe, shape))
+    _TRACED.add((static, shape))
     length = schedules.Length(jnp.int32(4), jnp.int32(8))
     keys = compiled.keys(config.seed)
-    inputs = compiled.numbers(resolved, length, keys.noise)
+    inputs = compiled.traced_arguments(resolved, length, keys.noise)
     n = config.batch_size
     batch = resident.Resident(
       jax.ShapeDtypeStruct((n, *shape), jnp.uint8),
@@ -82,11 +82,11 @@ def test_every_run_traces(name, sharding):
       jax.ShapeDtypeStruct((n,), jnp.int32),
     )
 
-    def one_step(batch, recipe=recipe, inputs=inputs, key=keys.init):
-      state = train_step.create_state(
-        recipe, batch.image.shape[-1], inputs, key
+    def one_step(batch, static=static, inputs=inputs, key=keys.init):
+      state = train_step.create_train_state(
+        static, batch.image.shape[-1], inputs, key
       )
-      return state, train_step.train_step(recipe, inputs, state, batch)
+      return state, train_step.train_step(static, inputs, state, batch)
 
     before, after = jax.eval_shape(one_step, batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(
@@ -144,10 +144,10 @@ def test_an_unknown_run_names_those_that_exist():
 def test_the_rows_of_table_1_need_at_most_8_training_programs():
   module = MODULES["table1_cifar10"]
   (table,) = module.REPORT.tables
-  _, spread = resident.shardings()
+  _, sharded = resident.shardings()
   needed = {
-    compiled.build(
-      settings.resolve(_load(module, f"{row.runs}/seed0")), 10, spread
+    compiled.static_arguments(
+      settings.resolve(_load(module, f"{row.runs}/seed0")), 10, sharded
     )
     for row in table.rows
   }

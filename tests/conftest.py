@@ -95,7 +95,7 @@ def parsed_flags():
 
 @pytest.fixture
 def sharding():
-  """Batches spread over this many of the two devices: sharding(1), (2)."""
+  """Batches sharded over this many of the two devices: sharding(1), (2)."""
 
   def make(devices: int) -> jax.sharding.NamedSharding:
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), ("data",))

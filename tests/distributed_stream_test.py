@@ -42,14 +42,14 @@ config = base.get_config()
 config.update({_CONFIG!r})
 known = settings.resolve(config)
 data = streamed.load(known, sys.argv[1])
-_, spread = resident.shardings()
+_, sharded = resident.shardings()
 out = {{"train": [], "test": []}}
 for name, batches in (
   ("train", streamed.training(data, known)),
   ("test", streamed.clean(data, "test", known)),
 ):
   batches = list(stream.iterate(batches))
-  placed = stream.to_devices(batches, spread)
+  placed = stream.to_devices(batches, sharded)
   for batch, (whole, mask) in zip(batches, placed):
     images = hosts.whole(whole.image)
     out[name].append({{
@@ -72,7 +72,7 @@ def test_two_processes_share_the_batches_that_one_reads(data_dir):
   config = base.get_config()
   config.update(_CONFIG)
   known = settings.resolve(config)
-  data = stream_data.load(known, data_dir)
+  data = stream_data.open_data(known, data_dir)
   for name, batches in (
     ("train", stream_data.training(data, known)),
     ("test", stream_data.clean(data, "test", known)),

@@ -102,21 +102,21 @@ try:
 except errors.ConfigError as error:
   out["refused"] = str(error)
 
-everywhere, spread = resident.shardings()
+replicated, sharded = resident.shardings()
 odd = np.array([-0.0, np.nan, 1e-45, np.inf], np.float32)
 like = jax.jit(
-  lambda: {"odd": jnp.ones(4), "step": jnp.int32(0)}, out_shardings=everywhere
+  lambda: {"odd": jnp.ones(4), "step": jnp.int32(0)}, out_shardings=replicated
 )()
 tree = {"odd": odd, "step": np.int32(7)} if me == 0 else None
-tree = hosts.spread(tree, like)
-out["none"] = hosts.spread(None, like)
-assert tree["odd"].sharding == everywhere
+tree = hosts.sharded(tree, like)
+out["none"] = hosts.sharded(None, like)
+assert tree["odd"].sharding == replicated
 out["bits"] = hosts.own(tree)["odd"].tobytes().hex()
 out["step"] = int(tree["step"])
 
 examples = random_examples(101)
-data = resident.put(examples, everywhere)
-take = jax.jit(lambda data, index: resident.gather(data, index, spread))
+data = resident.put(examples, replicated)
+take = jax.jit(lambda data, index: resident.gather(data, index, sharded))
 key, out["batches"] = jax.random.key(3), []
 for epoch in range(2):
   order = resident.epoch_order(key, jnp.int32(epoch), 101)

@@ -30,24 +30,24 @@ def _examples(n):
   return examples._replace(label=label.astype(np.int32))
 
 
-def _everywhere(spread):
-  return jax.sharding.NamedSharding(spread.mesh, jax.sharding.PartitionSpec())
+def _everywhere(sharded):
+  return jax.sharding.NamedSharding(sharded.mesh, jax.sharding.PartitionSpec())
 
 
 def _mlp():
   return models.build(models.parse("mlp(widths=(16,))"), 10, {})
 
 
-def _variables(model, spread):
+def _variables(model, sharded):
   images = jnp.zeros((1, 8, 8, 3))
   variables = model.init(jax.random.key(0), images, train=False)
-  variables = jax.device_put(variables, _everywhere(spread))
+  variables = jax.device_put(variables, _everywhere(sharded))
   return variables["params"], variables.get("batch_stats", {})
 
 
 def _evaluate(
   examples,
-  spread,
+  sharded,
   batch_size,
   *,
   model=None,
@@ -59,13 +59,15 @@ def _evaluate(
   between=lambda: None,
 ):
   model = model or _mlp()
-  program = evaluate.program(model, size, jnp.dtype(dtype), batch_size, spread)
-  params, batch_stats = variables or _variables(model, spread)
+  program = evaluate.compile_eval_steps(
+    model, size, jnp.dtype(dtype), batch_size, sharded
+  )
+  params, batch_stats = variables or _variables(model, sharded)
   return evaluate.evaluate(
     program,
     params,
     batch_stats,
-    resident.put(examples, _everywhere(spread)),
+    resident.put(examples, _everywhere(sharded)),
     batch_size,
     each=each,
     chunk_seconds=chunk_seconds,
@@ -99,9 +101,9 @@ def _bits(sums):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
 def test_sums_are_those_over_every_example_once(batch_size, devices, sharding):
-  examples, spread = _examples(50), sharding(devices)
-  got = _evaluate(examples, spread, batch_size)
-  logits = _logits(_variables(_mlp(), spread)[0], examples.image)
+  examples, sharded = _examples(50), sharding(devices)
+  got = _evaluate(examples, sharded, batch_size)
+  logits = _logits(_variables(_mlp(), sharded)[0], examples.image)
   predicted = logits.argmax(-1)
   assert got.count == 50
   assert got.correct == (predicted == examples.label).sum()
@@ -116,9 +118,9 @@ def test_sums_are_those_over_every_example_once(batch_size, devices, sharding):
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
 def test_each_example_has_its_own_loss(batch_size, devices, sharding):
-  examples, spread = _examples(50), sharding(devices)
-  got = _evaluate(examples, spread, batch_size, each=True, chunk_seconds=0)
-  logits = _logits(_variables(_mlp(), spread)[0], examples.image)
+  examples, sharded = _examples(50), sharding(devices)
+  got = _evaluate(examples, sharded, batch_size, each=True, chunk_seconds=0)
+  logits = _logits(_variables(_mlp(), sharded)[0], examples.image)
   want = [
     _losses(x[None], y[None])
     for x, y in zip(logits, examples.label, strict=True)
@@ -178,23 +180,23 @@ def test_between_may_stop_the_pass(sharding):
 
 
 def test_a_split_compiles_once_however_it_is_chunked(sharding):
-  spread, batch_size = sharding(1), 5
-  program = evaluate.program(
-    _mlp(), 8, jnp.dtype("float32"), batch_size, spread
+  sharded, batch_size = sharding(1), 5
+  program = evaluate.compile_eval_steps(
+    _mlp(), 8, jnp.dtype("float32"), batch_size, sharded
   )
   for seconds in (0.0, FOREVER):
-    _evaluate(_examples(37), spread, batch_size, chunk_seconds=seconds)
+    _evaluate(_examples(37), sharded, batch_size, chunk_seconds=seconds)
   assert program._cache_size() == 1
 
 
 def test_evaluation_uses_the_running_statistics_and_leaves_them(sharding):
-  model, spread = BatchNormed(10), sharding(1)
-  params, batch_stats = _variables(model, spread)
+  model, sharded = BatchNormed(10), sharding(1)
+  params, batch_stats = _variables(model, sharded)
   before = jax.device_get(batch_stats)
   shifted = jax.tree.map(lambda x: x + 1.0, batch_stats)
   results = [
     _evaluate(
-      _examples(20), spread, 8, model=model, variables=(params, statistics)
+      _examples(20), sharded, 8, model=model, variables=(params, statistics)
     )
     for statistics in (batch_stats, shifted, batch_stats)
   ]
@@ -210,15 +212,15 @@ def test_evaluation_uses_the_running_statistics_and_leaves_them(sharding):
   "model", [_mlp(), BatchNormed(10)], ids=["mlp", "batch norm"]
 )
 def test_half_precision_is_near_and_sums_in_single_precision(model, sharding):
-  spread, examples = sharding(1), _examples(50)
-  single = _evaluate(examples, spread, 16, model=model)
-  half = _evaluate(examples, spread, 16, model=model, dtype="bfloat16")
+  sharded, examples = sharding(1), _examples(50)
+  single = _evaluate(examples, sharded, 16, model=model)
+  half = _evaluate(examples, sharded, 16, model=model, dtype="bfloat16")
   assert half.loss.dtype == np.float32
   assert half.loss != single.loss
   np.testing.assert_allclose(half.loss, single.loss, rtol=1e-2)
   images = jnp.zeros((2, 8, 8, 3))
   out = evaluate.logits(
-    model, *_variables(model, spread), images, jnp.dtype("bfloat16")
+    model, *_variables(model, sharded), images, jnp.dtype("bfloat16")
   )
   assert out.dtype == jnp.float32
 

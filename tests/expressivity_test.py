@@ -222,10 +222,10 @@ def test_projections_of_small_integers_are_exact(dtype):
 
 @SETTINGS
 @hypothesis.given(st.integers(0, 2**32), st.integers(-30, 30))
-def test_projections_of_reals_are_right_to_85_bits(seed, spread):
+def test_projections_of_reals_are_right_to_85_bits(seed, sharded):
   rng = np.random.default_rng(seed)
   points = rng.normal(size=(5, 30)) * 10.0 ** rng.integers(0, 6, 30)
-  points = np.ldexp(points, spread)
+  points = np.ldexp(points, sharded)
   a = projections.directions(points, 2, seed=1)
   got = projections.project(points, a)
   limit = 2**-85 * 30 * float(np.abs(points).max())

@@ -241,7 +241,7 @@ def test_f26_missing_archives_are_explained(tmp_path):
 
 def test_f26_a_run_without_data_says_the_command(tmp_path):
   with pytest.raises(errors.DataError, match=r"imagenet2012 .*--archives=DIR"):
-    index.load("imagenet2012", str(tmp_path))
+    index.open_index("imagenet2012", str(tmp_path))
 
 
 def test_f26_a_cut_archive_is_named_before_anything_is_read(
@@ -458,7 +458,7 @@ def test_photos_of_several_sizes_come_from_a_folder(tmp_path, no_tensorflow):
   assert done.returncode == 0, done.stderr
   assert "mine 1.0.0: train 12, validation 12; fingerprint" in done.stdout
   path = tmp_path / "data" / "mine" / "1.0.0"
-  found = index.load("mine", str(tmp_path / "data"))
+  found = index.open_index("mine", str(tmp_path / "data"))
   assert found.info.class_names == tuple("abcd")  # of both splits
   for split, entries in found.splits.items():
     rows = _rows(path, split)

@@ -50,16 +50,16 @@ def _assert_same(a, b):
 
 def test_an_index_is_made_once(copied, monkeypatch):
   data_dir, _ = copied
-  made = index.load("mixed", data_dir)
+  made = index.open_index("mixed", data_dir)
   monkeypatch.setattr(index, "build", None)
-  _assert_same(index.load("mixed", data_dir), made)
+  _assert_same(index.open_index("mixed", data_dir), made)
 
 
 def test_check_makes_it_anew_and_says_what_there_is(copied):
   data_dir, path = copied
   said = check.summary("mixed", data_dir)
   assert (path / index.FILE).exists()
-  known = index.load("mixed", data_dir).info
+  known = index.open_index("mixed", data_dir).info
   assert said == (
     "mixed 1.0.0: train 12, validation 12; fingerprint " + known.fingerprint
   )
@@ -71,7 +71,7 @@ def test_check_makes_it_anew_and_says_what_there_is(copied):
 def test_moments_are_those_of_all_pixels_of_the_training_split(
   copied, tmp_path
 ):
-  known = index.load("mixed", copied[0])
+  known = index.open_index("mixed", copied[0])
   root = photos.tree(tmp_path / "again")
   pixels = np.concatenate(
     [
@@ -87,14 +87,14 @@ def test_moments_are_those_of_all_pixels_of_the_training_split(
 @pytest.mark.parametrize("content", [b"", b"no index"])
 def test_a_damaged_index_is_made_anew(content, copied):
   data_dir, path = copied
-  made = index.load("mixed", data_dir)
+  made = index.open_index("mixed", data_dir)
   (path / index.FILE).write_bytes(content)
-  _assert_same(index.load("mixed", data_dir), made)
+  _assert_same(index.open_index("mixed", data_dir), made)
 
 
 def test_other_images_under_the_same_name_have_another_index(copied, tmp_path):
   data_dir, path = copied
-  before = index.load("mixed", data_dir)
+  before = index.open_index("mixed", data_dir)
   root = photos.tree(tmp_path / "images")
   image = next((root / "train" / "a").iterdir())
   image.write_bytes(photos.encoded(photos.photo(999, 50, 50)))
@@ -102,7 +102,7 @@ def test_other_images_under_the_same_name_have_another_index(copied, tmp_path):
   shutil.rmtree(path)
   folder.prepare("mixed", str(root), data_dir, skip_damaged=False)
   (path / index.FILE).write_bytes(kept)  # of the data set that was there
-  after = index.load("mixed", data_dir)
+  after = index.open_index("mixed", data_dir)
   assert after.info.fingerprint != before.info.fingerprint
   np.testing.assert_array_equal(
     after.splits["train"].id, before.splits["train"].id
@@ -117,24 +117,24 @@ def test_sharding_and_order_do_not_change_the_fingerprint(
   root = photos.tree(tmp_path / "images")
   path = folder.prepare("mixed", str(root), str(tmp_path), skip_damaged=False)
   assert len(list(path.glob("*train*array_record*"))) > 1
-  whole = index.load("mixed", str(prepared.parent.parent))
-  assert index.load("mixed", str(tmp_path)).info == whole.info
+  whole = index.open_index("mixed", str(prepared.parent.parent))
+  assert index.open_index("mixed", str(tmp_path)).info == whole.info
 
 
 def test_f24_damaged_records_are_left_out_of_an_index_on_request_only(copied):
   data_dir, path = copied
-  whole = index.load("mixed", data_dir)
+  whole = index.open_index("mixed", data_dir)
   (path / index.FILE).unlink()
   _flip(path, "train")
   with pytest.raises(errors.DataError):
-    index.load("mixed", data_dir)
-  part = index.load("mixed", data_dir, skip_damaged=True)
+    index.open_index("mixed", data_dir)
+  part = index.open_index("mixed", data_dir, skip_damaged=True)
   assert len(part.skipped) == 1 and "split 'train'" in part.skipped[0]
   assert len(part.splits["train"].id) == 11
   assert set(part.splits["train"].id) < set(whole.splits["train"].id)
   assert part.info.fingerprint != whole.info.fingerprint
   with pytest.raises(errors.DataError):  # also now that there is an index
-    index.load("mixed", data_dir)
+    index.open_index("mixed", data_dir)
 
 
 def test_a_disk_that_takes_no_index_is_said(copied, monkeypatch, capsys):
@@ -144,7 +144,7 @@ def test_a_disk_that_takes_no_index_is_said(copied, monkeypatch, capsys):
     raise errors.RethinkError(f"{path} cannot be written")
 
   monkeypatch.setattr(index.files, "write", refuse)
-  found = index.load("mixed", data_dir)
+  found = index.open_index("mixed", data_dir)
   assert found.info.splits == {"train": 12, "validation": 12}
   assert "read at every start" in capsys.readouterr().err
   assert not (path / index.FILE).exists()
@@ -152,7 +152,7 @@ def test_a_disk_that_takes_no_index_is_said(copied, monkeypatch, capsys):
 
 def test_an_index_holds_plain_arrays_and_json(copied):
   data_dir, path = copied
-  index.load("mixed", data_dir)
+  index.open_index("mixed", data_dir)
   with np.load(path / index.FILE, allow_pickle=False) as file:
     assert json.loads(str(file["facts"]))["info"]["name"] == "mixed"
     assert file["train/id"].dtype == np.uint64

@@ -75,7 +75,7 @@ def test_a_network_that_is_hardly_trained_attains_less(context, config):
 def test_a_network_leaves_short_batches_out_on_request(config, monkeypatch):
   config.image_size, config.num_epochs, config.batch_size = 4, 1, 25
   ends = []
-  program = train_step.program
+  program = train_step.compile_train_steps
 
   def recorded(*args):
     advance = program(*args)
@@ -86,7 +86,7 @@ def test_a_network_leaves_short_batches_out_on_request(config, monkeypatch):
 
     return record
 
-  monkeypatch.setattr(train_step, "program", recorded)
+  monkeypatch.setattr(train_step, "compile_train_steps", recorded)
   for config.drop_last in (False, True):
     learners.network(_context(config, N))
   assert ends == [3] * DRAWS + [2] * DRAWS

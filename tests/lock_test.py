@@ -18,7 +18,7 @@ from tests.conftest import ROOT, clean_environment
 _HOLDER = """
 import sys, time
 from rethink import locks
-with locks.hold(sys.argv[1]):
+with locks.acquire(sys.argv[1]):
   print("held", flush=True)
   time.sleep(60)
 """
@@ -32,7 +32,7 @@ limit = time.monotonic() + 60
 while not (workdir / "go").exists() and time.monotonic() < limit:
   time.sleep(0.0005)
 try:
-  with locks.hold(workdir):
+  with locks.acquire(workdir):
     print("won", flush=True)
     while not (workdir / "end").exists() and time.monotonic() < limit:
       time.sleep(0.01)
@@ -79,7 +79,7 @@ def _write(workdir, seconds_ago: float = 0, **fields) -> None:
 
 def test_f29_a_second_trainer_is_refused_by_name(tmp_path, holder):
   with pytest.raises(errors.ConfigError) as caught:
-    with locks.hold(tmp_path):
+    with locks.acquire(tmp_path):
       pass
   message = str(caught.value)
   assert f"process {holder.pid} on {os.uname().nodename}" in message
@@ -93,7 +93,7 @@ def test_f29_the_lock_of_a_killed_process_is_taken_over(
 ):
   holder.send_signal(signal.SIGKILL)  # a zombie: nobody waits for it
   time.sleep(0.2)
-  with locks.hold(tmp_path):
+  with locks.acquire(tmp_path):
     assert json.loads(_lock(tmp_path).read_text())["pid"] == os.getpid()
   assert f"taken over from process {holder.pid}" in capsys.readouterr().out
   assert not list(tmp_path.iterdir())  # nor does anything else stay
@@ -103,13 +103,13 @@ def test_f29_a_process_that_only_stands_still_keeps_its_lock(tmp_path, holder):
   holder.send_signal(signal.SIGSTOP)
   os.utime(_lock(tmp_path), (0, 0))
   with pytest.raises(errors.ConfigError, match="in use"):
-    with locks.hold(tmp_path):
+    with locks.acquire(tmp_path):
       pass
 
 
 def test_f29_the_pid_of_the_dead_may_be_in_use_again(tmp_path):
   _write(tmp_path, started="12")  # our own pid, but started at another time
-  with locks.hold(tmp_path):
+  with locks.acquire(tmp_path):
     pass
 
 
@@ -117,20 +117,20 @@ def test_f29_the_pid_of_the_dead_may_be_in_use_again(tmp_path):
 def test_f29_on_another_host_the_heartbeat_decides(tmp_path, fields):
   _write(tmp_path, 50, host="far", machine="far", **fields)
   with pytest.raises(errors.ConfigError, match="on far, last seen 5"):
-    with locks.hold(tmp_path):
+    with locks.acquire(tmp_path):
       pass
   _write(tmp_path, locks.STALE_SECONDS + 5, host="far", machine="far", **fields)
-  with locks.hold(tmp_path):
+  with locks.acquire(tmp_path):
     pass
 
 
 def test_f29_a_torn_lock_is_held_until_it_is_old(tmp_path):
   _lock(tmp_path).write_text('{"tok')
   with pytest.raises(errors.ConfigError, match="some host"):
-    with locks.hold(tmp_path):
+    with locks.acquire(tmp_path):
       pass
   os.utime(_lock(tmp_path), (0, 0))
-  with locks.hold(tmp_path):
+  with locks.acquire(tmp_path):
     pass
 
 
@@ -155,7 +155,7 @@ def test_f29_a_take_over_that_died_is_taken_over_itself(tmp_path):
   _write(tmp_path, 1e6, host="far", machine="far", token="t1")
   _lock(tmp_path).rename(tmp_path / "lock.json.t0")  # the claim on t0
   _write(tmp_path, 1e6, host="far", machine="far", token="t0")
-  with locks.hold(tmp_path):
+  with locks.acquire(tmp_path):
     assert os.listdir(tmp_path) == ["lock.json"]
 
 
@@ -185,7 +185,7 @@ def test_f29_one_of_many_threads_wins_whatever_the_order(tmp_path):
 def test_the_lock_beats_and_is_released_on_every_exit(tmp_path, monkeypatch):
   monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
   with pytest.raises(KeyboardInterrupt):
-    with locks.hold(tmp_path):
+    with locks.acquire(tmp_path):
       os.utime(_lock(tmp_path), (0, 0))
       limit = time.monotonic() + 20
       while _lock(tmp_path).stat().st_mtime < 1:
@@ -196,7 +196,7 @@ def test_the_lock_beats_and_is_released_on_every_exit(tmp_path, monkeypatch):
 
 
 def test_who_has_lost_the_lock_notices_and_leaves_it_alone(tmp_path):
-  with locks.hold(tmp_path) as lock:
+  with locks.acquire(tmp_path) as lock:
     lock.check()
     _write(tmp_path, host="far", machine="far", pid=7)
     with pytest.raises(locks.LostError, match="process 7 on far"):
@@ -209,5 +209,5 @@ def test_a_workdir_that_cannot_be_locked_is_named(tmp_path):
   with pytest.raises(
     errors.ConfigError, match=r"--workdir=.*cannot be written"
   ):
-    with locks.hold(tmp_path / "file" / "run"):
+    with locks.acquire(tmp_path / "file" / "run"):
       pass

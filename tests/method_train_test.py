@@ -298,14 +298,20 @@ def test_runs_of_one_architecture_share_their_programs(
   from rethink import evaluate, train_step
 
   _execute(config, tmp_path / "a", data_dir)
-  before = train_step.program.cache_info(), evaluate.program.cache_info()
+  before = (
+    train_step.compile_train_steps.cache_info(),
+    evaluate.compile_eval_steps.cache_info(),
+  )
   config.learning_rate = 0.01
   config.seed = 5
   config.corruptions = ("random_labels()",)
   config.schedule = "exponential(0.5)"
   config.num_epochs = 2
   _execute(config, tmp_path / "b", data_dir)
-  after = train_step.program.cache_info(), evaluate.program.cache_info()
+  after = (
+    train_step.compile_train_steps.cache_info(),
+    evaluate.compile_eval_steps.cache_info(),
+  )
   assert [a.misses for a in after] == [b.misses for b in before]
 
 

@@ -78,13 +78,13 @@ def test_who_waits_says_so_and_gets_the_lock_of_a_killed_process(
 
 
 def test_the_lock_of_one_data_set_is_not_that_of_another(holder, tmp_path):
-  with exclusive.held("other", str(tmp_path)):
+  with exclusive.one_preparer("other", str(tmp_path)):
     assert holder.poll() is None
 
 
 def test_a_lock_is_given_back(tmp_path):
   for _ in range(2):
-    with pytest.raises(KeyError), exclusive.held("a/b", str(tmp_path)):
+    with pytest.raises(KeyError), exclusive.one_preparer("a/b", str(tmp_path)):
       raise KeyError
 
 
@@ -92,7 +92,7 @@ def test_a_lock_that_cannot_be_had_is_a_fault_of_the_data(tmp_path):
   (tmp_path / "file").write_text("")
   with (
     pytest.raises(errors.DataError, match=r"file.*mine\.lock"),
-    exclusive.held("mine", str(tmp_path / "file")),
+    exclusive.one_preparer("mine", str(tmp_path / "file")),
   ):
     pass
 

@@ -75,18 +75,22 @@ def _trained(config, sharding, *calls, optimizer="sgd()", rate=0.05):
   config.regularizers, config.optimizer = calls, optimizer
   config.learning_rate = rate
   run = settings.resolve(config)
-  spread = sharding(1)
-  everywhere = jax.sharding.NamedSharding(
-    spread.mesh, jax.sharding.PartitionSpec()
+  sharded = sharding(1)
+  replicated = jax.sharding.NamedSharding(
+    sharded.mesh, jax.sharding.PartitionSpec()
   )
-  recipe = compiled.build(run, 10, spread)
+  static = compiled.static_arguments(run, 10, sharded)
   keys = compiled.keys(0)
   length = schedules.Length(jnp.int32(3), jnp.int32(9))
-  inputs = compiled.numbers(run, length, keys.noise)
-  state = train_step.initializer(recipe, 3, everywhere)(inputs, keys.init)
-  data = resident.put(conftest.random_examples(150), everywhere)
+  inputs = compiled.traced_arguments(run, length, keys.noise)
+  state = train_step.compile_initializer(static, 3, replicated)(
+    inputs, keys.init
+  )
+  data = resident.put(conftest.random_examples(150), replicated)
   order = resident.epoch_order(keys.order, jnp.int32(0), 150)
-  return train_step.program(recipe, 3)(state, data, order, inputs, 0, 3).params
+  return train_step.compile_train_steps(static, 3)(
+    state, data, order, inputs, 0, 3
+  ).params
 
 
 def _bits(tree):
@@ -398,5 +402,5 @@ def test_label_smoothing_mixes_with_the_uniform_distribution(epsilon):
 def test_dropout_sets_the_models_argument(config, sharding):
   assert regularizers.dropout(0.3).model == {"dropout_rate": 0.3}
   config.regularizers = ("dropout(0.3)",)
-  recipe = compiled.build(settings.resolve(config), 10, sharding(1))
-  assert recipe.model.dropout_rate == 0.3
+  static = compiled.static_arguments(settings.resolve(config), 10, sharding(1))
+  assert static.model.dropout_rate == 0.3

@@ -15,7 +15,7 @@ _NAME = "mlp_1x512/random/none/seed0"
 
 
 def _found(root: pathlib.Path) -> list[results.Results]:
-  return [results.Results(sources.load(table1_cifar10.__file__), root)]
+  return [results.Results(sources.from_flag(table1_cifar10.__file__), root)]
 
 
 def _report(runs: pathlib.Path, out: pathlib.Path, *args: str) -> dict:

@@ -15,7 +15,7 @@ def _section(module, names, root, data_dir):
     folder = root / stem / "smoke" / name
     config = module.get_config(f"smoke/{name}")
     runner.execute(config, str(folder), data_dir, StopAfter())
-  source = sources.load(f"{ROOT}/configs/{stem}.py:smoke")
+  source = sources.from_flag(f"{ROOT}/configs/{stem}.py:smoke")
   return pages.section(results.Results(source, root))
 
 
@@ -64,7 +64,7 @@ def test_learners_have_a_line_over_n(tmp_path, data_dir):
 def test_what_status_does_not_say_is_none(metric, tmp_path, data_dir):
   names = ["linear/n500/seed0"]
   _section(rademacher, names, tmp_path, data_dir)
-  source = sources.load(f"{ROOT}/configs/rademacher.py:smoke")
+  source = sources.from_flag(f"{ROOT}/configs/rademacher.py:smoke")
   group = results.Results(source, tmp_path).group("linear/n500")
   (record,) = group.records
   column = rademacher.REPORT.tables[0].columns[0]._replace(metric=metric)

@@ -57,7 +57,7 @@ REPORT = ex.Report(
 def found(tmp_path) -> results.Results:
   path = tmp_path / "solved.py"
   path.write_text(_CONFIG)
-  source = sources.load(str(path))
+  source = sources.from_flag(str(path))
   for run in source.runs:
     if run == "1000/random/seed0":
       continue

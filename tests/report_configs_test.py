@@ -81,7 +81,7 @@ def test_another_network_needs_one_line_in_table_1(tmp_path):
   assert line in text
   own = tmp_path / path.name
   own.write_text(text)
-  source = sources.load(str(own))
+  source = sources.from_flag(str(own))
   (table,) = source.report.tables
   assert [row.heads for row in table.rows] == [
     ("mine", "yes", "yes", "true"),

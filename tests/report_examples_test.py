@@ -19,7 +19,7 @@ _TRUE = "mlp_1x512/true/none"
 def _found(root, module=table1_cifar10, smoke=False, **kwargs):
   path = pathlib.Path(module.__file__)
   text = f"{path}:smoke" if smoke else str(path)
-  return results.Results(sources.load(text), root, **kwargs)
+  return results.Results(sources.from_flag(text), root, **kwargs)
 
 
 def _arrays(correct, label=(0, 1, 2), true_label=(0, 0, 2)):

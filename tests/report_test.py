@@ -22,7 +22,7 @@ _RANDOM = "mlp_1x512/random/none"
 def _found(root, module=table1_cifar10, smoke=False, **kwargs):
   path = pathlib.Path(module.__file__)
   text = f"{path}:smoke" if smoke else str(path)
-  return results.Results(sources.load(text), root, **kwargs)
+  return results.Results(sources.from_flag(text), root, **kwargs)
 
 
 def _line(root, name, module=table1_cifar10, table=0, **kwargs):

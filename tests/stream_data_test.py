@@ -63,20 +63,20 @@ def _execute(config, workdir, data_dir, stop=None):
 
 
 def _passes(config, workdir, data_dir):
-  """(passes over the data of a run, recipe, inputs, initial state)."""
+  """(passes over the data of a run, static, inputs, initial state)."""
   known = settings.resolve(config)
   run = runs.Run(str(workdir), known.outcome, known.bookkeeping)
-  everywhere, spread = resident.shardings()
+  replicated, sharded = resident.shardings()
   found = data_passes.open_data(
-    known, run, data_dir, everywhere, spread, lambda: False
+    known, run, data_dir, replicated, sharded, lambda: False
   )
   info = found.known.info
-  recipe = compiled.build(known, info.num_classes, spread)
+  static = compiled.static_arguments(known, info.num_classes, sharded)
   length = schedules.Length(jnp.int32(found.steps_per_epoch), jnp.int32(100))
   keys = compiled.keys(config.seed)
-  inputs = compiled.numbers(known, length, keys.noise)
-  create = train_step.initializer(recipe, info.shape[-1], everywhere)
-  return found, recipe, inputs, create(inputs, keys.init)
+  inputs = compiled.traced_arguments(known, length, keys.noise)
+  create = train_step.compile_initializer(static, info.shape[-1], replicated)
+  return found, static, inputs, create(inputs, keys.init)
 
 
 @pytest.mark.parametrize("corrupt", _CORRUPTIONS, ids=str)
@@ -85,7 +85,7 @@ def test_what_is_known_at_the_start_is_what_batches_hold(
 ):
   stored.corruptions = corrupt
   known = settings.resolve(stored)
-  data = stream_data.load(known, data_dir)
+  data = stream_data.open_data(known, data_dir)
   with stored.unlocked():
     stored.pipeline = "resident"
   loaded = run_data.load(settings.resolve(stored), data_dir)
@@ -122,10 +122,10 @@ def test_clean_passes_are_those_of_images_in_memory(
   sums = {}
   for pipeline in ("stream", "resident"):
     stored.pipeline = pipeline
-    found, recipe, _, state = _passes(stored, tmp_path / pipeline, data_dir)
+    found, static, _, state = _passes(stored, tmp_path / pipeline, data_dir)
     for split in ("train", "evaluated", "test"):
       sums[pipeline, split] = found.clean(
-        recipe, state, split, lambda: None, each=each
+        static, state, split, lambda: None, each=each
       )
     found.close()
   for split in ("train", "evaluated", "test"):
@@ -142,10 +142,10 @@ def test_a_step_is_that_of_the_same_batch_in_memory(stored, tmp_path, data_dir):
   states = []
   for pipeline in ("stream", "resident"):
     stored.pipeline = pipeline
-    found, recipe, inputs, state = _passes(
+    found, static, inputs, state = _passes(
       stored, tmp_path / pipeline, data_dir
     )
-    states.append(found.advance(recipe, inputs, state, 0, 1))
+    states.append(found.advance(static, inputs, state, 0, 1))
     found.close()
   for one, other in zip(*map(jax.tree.leaves, states), strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -237,7 +237,7 @@ def test_a_stop_while_another_process_makes_the_cache_is_heard(
     made.unlink()
   with contextlib.ExitStack() as stack:
     for lock in (tmp_path / "cache").glob("*.lock"):
-      stack.enter_context(files.hold(lock, "makes the cache"))
+      stack.enter_context(files.lock(lock, "makes the cache"))
     with pytest.raises(errors.PreemptedError):
       _execute(noisy, tmp_path / "second", mixed, StopAfter(1))
 

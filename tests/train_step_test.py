@@ -103,15 +103,15 @@ class Setup(NamedTuple):
   """A run without its loop."""
 
   config: Any
-  recipe: compiled.Recipe
-  inputs: compiled.Numbers
+  static: compiled.Static
+  inputs: compiled.Traced
   keys: compiled.Keys
   data: resident.Resident
-  everywhere: jax.sharding.NamedSharding
+  replicated: jax.sharding.NamedSharding
   steps: int
 
   def state(self, init_key=None):
-    create = train_step.initializer(self.recipe, 3, self.everywhere)
+    create = train_step.compile_initializer(self.static, 3, self.replicated)
     return create(self.inputs, self.keys.init if init_key is None else init_key)
 
   def order(self, epoch):
@@ -120,7 +120,7 @@ class Setup(NamedTuple):
 
   def epochs(self, state, epochs=1, chunk=10**6, inputs=None):
     """The state after so many epochs, advanced `chunk` steps at a time."""
-    advance = train_step.program(self.recipe, 3)
+    advance = train_step.compile_train_steps(self.static, 3)
     for epoch in range(epochs):
       order = self.order(epoch)
       for start in range(0, self.steps, chunk):
@@ -135,8 +135,10 @@ class Setup(NamedTuple):
     return sums.correct / sums.count
 
   def evaluate(self, state, model=None):
-    spread, dtype = self.recipe.sharding, self.recipe.dtype
-    program = evaluate.program(model or self.recipe.model, 8, dtype, 16, spread)
+    sharded, dtype = self.static.sharding, self.static.dtype
+    program = evaluate.compile_eval_steps(
+      model or self.static.model, 8, dtype, 16, sharded
+    )
     return evaluate.evaluate(
       program,
       *state.evaluated,
@@ -156,9 +158,9 @@ def setup(config, sharding):
       config[name] = value
     examples = examples or _examples(50)
     run = settings.resolve(config)
-    spread = sharding(devices)
-    everywhere = jax.sharding.NamedSharding(
-      spread.mesh, jax.sharding.PartitionSpec()
+    sharded = sharding(devices)
+    replicated = jax.sharding.NamedSharding(
+      sharded.mesh, jax.sharding.PartitionSpec()
     )
     steps = -(-len(examples.id) // config.batch_size)
     length = schedules.Length(
@@ -167,11 +169,11 @@ def setup(config, sharding):
     keys = compiled.keys(config.seed)
     return Setup(
       config,
-      compiled.build(run, 10, spread),
-      compiled.numbers(run, length, keys.noise),
+      compiled.static_arguments(run, 10, sharded),
+      compiled.traced_arguments(run, length, keys.noise),
       keys,
-      resident.put(examples, everywhere),
-      everywhere,
+      resident.put(examples, replicated),
+      replicated,
       steps,
     )
 
@@ -358,7 +360,7 @@ def test_an_auxiliary_head_without_a_weight_is_refused(setup):
 def test_averages_are_those_of_tensorflow(decay, setup):
   run = setup(model=f"{HERE}:InputNorm()", ema_decay=decay)
   state = run.state()
-  advance = train_step.program(run.recipe, 3)
+  advance = train_step.compile_train_steps(run.static, 3)
   want = jax.device_get((state.params, state.batch_stats))
   assert _bits(state.averages) == _bits(want)
   for step in range(run.steps):
@@ -415,13 +417,13 @@ def test_numbers_seeds_and_labels_do_not_compile_again(setup, caplog):
   assert any("many" in line for line in lines)
   second, again = compilations(0.2, 0.3, 0.01, 0.5, 7, 5, 4)
   assert again == []
-  assert train_step.program(first.recipe, 3) is train_step.program(
-    second.recipe, 3
-  )
+  assert train_step.compile_train_steps(
+    first.static, 3
+  ) is train_step.compile_train_steps(second.static, 3)
   other = setup(regularizers=("weight_decay(0.1)",))
-  assert train_step.program(other.recipe, 3) is not train_step.program(
-    first.recipe, 3
-  )
+  assert train_step.compile_train_steps(
+    other.static, 3
+  ) is not train_step.compile_train_steps(first.static, 3)
 
 
 def _random_labels():
@@ -467,7 +469,7 @@ def test_dropout_is_drawn_anew_at_every_step(setup):
 
 def test_dropout_does_not_touch_evaluation(setup):
   run = setup(regularizers=("dropout(0.5)",))
-  plain = run.recipe.model.clone(dropout_rate=0.0)
+  plain = run.static.model.clone(dropout_rate=0.0)
   state = run.state()
   assert _bits(run.evaluate(state)) == _bits(run.evaluate(state, plain))
   clean = float(run.evaluate(state).loss)
@@ -506,10 +508,10 @@ def test_a_model_that_keeps_other_variables_is_refused(setup):
   ],
 )
 def test_convolutions_are_driven_from_the_host_on_a_cpu(model, by_host, setup):
-  assert train_step.drives_from_host(setup(model=model).recipe, 3) == by_host
+  assert train_step.drives_from_host(setup(model=model).static, 3) == by_host
 
 
 def test_only_the_cpu_is_driven_from_the_host(setup, monkeypatch):
-  recipe = setup(model=CONV).recipe
+  static = setup(model=CONV).static
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-  assert not train_step.drives_from_host(recipe, 3)
+  assert not train_step.drives_from_host(static, 3)

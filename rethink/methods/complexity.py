@@ -35,7 +35,7 @@ def run(
   """
   call = specs.parse(learner, specs.public(learners), "method: learner")
   config = run_settings.config
-  loaded = run_data.take(run_settings, directory, data_dir)
+  loaded = run_data.load_for_run(run_settings, directory, data_dir)
   directory.cut()
   images, ids = loaded.train.image, loaded.train.id
   points = preprocess.on_host(

@@ -52,7 +52,7 @@ class Construction:
         "config.regularizers must be () for config.method='construct()', which"
         " trains nothing"
       )
-    self.loaded = run_data.take(run_settings, run, data_dir)
+    self.loaded = run_data.load_for_run(run_settings, run, data_dir)
     run.cut()  # a build is never resumed: rows of an unfinished one go
 
   def build(self, depth: int, one_hot: bool) -> None:
@@ -135,7 +135,7 @@ class Construction:
   def _row(self, module, params) -> runs.Row:
     sums = {}
     with jax.enable_x64():
-      everywhere, spread = resident.shardings()
+      replicated, sharded = resident.shardings()
       for name, split in (
         ("float64", "train"),
         ("float64", "test"),
@@ -143,19 +143,19 @@ class Construction:
       ):
         dtype = jnp.dtype(name)
         cast = evaluate.cast(jax.tree.map(jnp.asarray, dict(params)), dtype)
-        run = evaluate.program(
+        run = evaluate.compile_eval_steps(
           module,
           self.config.image_size,
           dtype,
           self.config.eval_batch_size,
-          spread,
+          sharded,
           self.config.normalize,
         )
         sums[name, split] = evaluate.evaluate(
           run,
-          jax.device_put(cast, everywhere),
+          jax.device_put(cast, replicated),
           {},
-          resident.put(getattr(self.loaded, split), everywhere),
+          resident.put(getattr(self.loaded, split), replicated),
           self.config.eval_batch_size,
           chunk_seconds=self.config.bookkeeping.chunk_seconds,
           between=self._between,

@@ -23,7 +23,7 @@ class Passes(Protocol):
     steps_per_epoch: training steps of one epoch.
   """
 
-  known: run_data.Splits
+  known: run_data.RunData
   steps_per_epoch: int
 
   def prepare(self, stopped: Callable[[], bool]) -> None:
@@ -32,12 +32,12 @@ class Passes(Protocol):
 
   def advance(
     self,
-    recipe: compiled.Recipe,
-    inputs: compiled.Numbers,
-    state: train_step.State,
+    static: compiled.Static,
+    traced: compiled.Traced,
+    state: train_step.TrainState,
     start: int,
     stop: int,
-  ) -> train_step.State:
+  ) -> train_step.TrainState:
     """Trains from step `start` to step `stop` of one epoch; consumes `state`.
 
     Steps count from the beginning of the run.
@@ -46,8 +46,8 @@ class Passes(Protocol):
 
   def clean(
     self,
-    recipe: compiled.Recipe,
-    state: train_step.State,
+    static: compiled.Static,
+    state: train_step.TrainState,
     split: str,
     between: Callable[[], None],
     *,
@@ -56,7 +56,7 @@ class Passes(Protocol):
     """`evaluate.evaluate` of a split.
 
     Args:
-      recipe: what the run is compiled for.
+      static: what the run is compiled for.
       state: what is evaluated.
       split: "train", "test", or "evaluated", the part of the training split
         that is evaluated at every epoch.
@@ -74,8 +74,8 @@ def open_data(
   run_settings: settings.Settings,
   run: runs.Run,
   data_dir: str,
-  everywhere: resident.Sharding,
-  spread: resident.Sharding,
+  replicated: resident.Sharding,
+  sharded: resident.Sharding,
   stopped: Callable[[], bool],
 ) -> Passes:
   """Loads the data as `config.pipeline` says and binds the run to them.
@@ -84,8 +84,8 @@ def open_data(
     run_settings: the checked config.
     run: the open run directory.
     data_dir: where prepared data sets lie.
-    everywhere: sharding with a copy on each device.
-    spread: sharding of the rows of a batch.
+    replicated: sharding with a copy on each device.
+    sharded: sharding of the rows of a batch.
     stopped: looked at while all images are read, if that is necessary.
 
   Raises:
@@ -94,11 +94,11 @@ def open_data(
     ConfigError: if they do not fit the config, or not the run so far.
   """
   if run_settings.config.pipeline == "stream":
-    data = stream_data.load(run_settings, data_dir, stopped)
+    data = stream_data.open_data(run_settings, data_dir, stopped)
     run_data.bind(run, data.known)
-    return StreamedPasses(run_settings, data, spread)
-  loaded = run_data.take(run_settings, run, data_dir)
-  return ResidentPasses(run_settings, loaded, everywhere, spread)
+    return StreamedPasses(run_settings, data, sharded)
+  loaded = run_data.load_for_run(run_settings, run, data_dir)
+  return ResidentPasses(run_settings, loaded, replicated, sharded)
 
 
 def _steps(config: Any, n: int) -> int:
@@ -111,51 +111,51 @@ class ResidentPasses:
   def __init__(
     self,
     run_settings: settings.Settings,
-    loaded: run_data.Splits,
-    everywhere: resident.Sharding,
-    spread: resident.Sharding,
+    loaded: run_data.RunData,
+    replicated: resident.Sharding,
+    sharded: resident.Sharding,
   ):
     """Copies the splits of a run to the devices; shardings as `open_data`."""
     config = self._config = run_settings.config
-    self.known, self._spread = loaded, spread
+    self.known, self._spread = loaded, sharded
     self.steps_per_epoch = _steps(config, len(loaded.train.id))
     self._order_key = compiled.keys(config.seed).order
     self._order = (-1, jnp.zeros(0, jnp.int32))  # an epoch and its order
-    train_data = resident.put(loaded.train, everywhere)
+    train_data = resident.put(loaded.train, replicated)
     evaluated = train_data
     if config.eval_train_examples:
       n = config.eval_train_examples
       part = run_data.part(loaded.train, n, config, loaded.info)
-      evaluated = resident.put(part, everywhere)
+      evaluated = resident.put(part, replicated)
     self._splits = {
       "train": train_data,
       "evaluated": evaluated,
-      "test": resident.put(loaded.test, everywhere),
+      "test": resident.put(loaded.test, replicated),
     }
 
   def prepare(self, stopped):
     pass
 
-  def advance(self, recipe, inputs, state, start, stop):
+  def advance(self, static, traced, state, start, stop):
     data = self._splits["train"]
     epoch, position = divmod(start, self.steps_per_epoch)
     if self._order[0] != epoch:
       n = len(data.label)
       rows = resident.epoch_order(self._order_key, jnp.int32(epoch), n)
       self._order = (epoch, rows)
-    advance = train_step.program(recipe, data.image.shape[-1])
+    advance = train_step.compile_train_steps(static, data.image.shape[-1])
     rows, end = self._order[1], position + stop - start
-    return advance(state, data, rows, inputs, position, end)
+    return advance(state, data, rows, traced, position, end)
 
-  def clean(self, recipe, state, split, between, *, each=False):
+  def clean(self, static, state, split, between, *, each=False):
     config = self._config
-    run = evaluate.program(
-      recipe.model,
-      recipe.image_size,
-      recipe.dtype,
+    run = evaluate.compile_eval_steps(
+      static.model,
+      static.image_size,
+      static.dtype,
       config.eval_batch_size,
       self._spread,
-      recipe.normalize,
+      static.normalize,
     )
     params, batch_stats = state.evaluated
     return evaluate.evaluate(
@@ -179,16 +179,16 @@ class StreamedPasses:
   def __init__(
     self,
     run_settings: settings.Settings,
-    data: stream_data.Streamed,
-    spread: resident.Sharding,
+    data: stream_data.StreamData,
+    sharded: resident.Sharding,
   ):
-    """For opened data; `spread` is the sharding of the rows of a batch.
+    """For opened data; `sharded` is the sharding of the rows of a batch.
 
     Raises:
       ConfigError: if processes and devices cannot share the batches.
     """
     self._settings, self._config = run_settings, run_settings.config
-    self._data, self._spread = data, spread
+    self._data, self._spread = data, sharded
     self.known = data.known
     self.steps_per_epoch = _steps(self._config, len(data.known.train.id))
     stream_data.training(data, run_settings)
@@ -202,23 +202,23 @@ class StreamedPasses:
       data = self._data.cached(self._config, stopped)
       self._data = data or self._data
 
-  def advance(self, recipe, inputs, state, start, stop):
+  def advance(self, static, traced, state, start, stop):
     if self._batches is None or self._step != start:
       self.close()
       batches = stream_data.training(self._data, self._settings)
       self._batches = self._placed(batches, start)
-    step = train_step.batch_program(recipe)
+    step = train_step.compile_train_step(static)
     for i in range(start, stop):
       batch, _ = next(self._batches)
-      state = step(state, batch, inputs)
+      state = step(state, batch, traced)
       if i % evaluate.IN_FLIGHT == 0:
         jax.block_until_ready(state.step)
     self._step = stop
     return state
 
-  def clean(self, recipe, state, split, between, *, each=False):
-    run = evaluate.batch_program(
-      recipe.model, recipe.image_size, recipe.dtype, recipe.normalize
+  def clean(self, static, state, split, between, *, each=False):
+    run = evaluate.compile_eval_step(
+      static.model, static.image_size, static.dtype, static.normalize
     )
     params, batch_stats = state.evaluated
     batches = stream_data.clean(self._data, split, self._settings)

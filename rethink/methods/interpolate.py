@@ -98,7 +98,7 @@ def run(
     PreemptedError: if asked to stop.
   """
   config = run_settings.config
-  loaded = run_data.take(run_settings, directory, data_dir)
+  loaded = run_data.load_for_run(run_settings, directory, data_dir)
   if config.held_out:
     loaded = _hold_out(loaded, config.held_out)
     directory.update(data=loaded.sizes)
@@ -154,7 +154,7 @@ def run(
   )
 
 
-def _hold_out(loaded: run_data.Splits, count: int) -> run_data.Splits:
+def _hold_out(loaded: run_data.RunData, count: int) -> run_data.RunData:
   """The first examples by id, a random choice, are tested on, not learned."""
   n = len(loaded.train.id)
   if count >= n:

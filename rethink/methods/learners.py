@@ -60,40 +60,40 @@ def network(context: Context) -> Fitted:
     DivergedError: if a loss is not finite.
   """
   config = context.run_settings.config
-  everywhere, spread = resident.shardings()
-  recipe = compiled.build(context.run_settings, 2, spread)
+  replicated, sharded = resident.shardings()
+  static = compiled.static_arguments(context.run_settings, 2, sharded)
   channels = context.images.shape[-1]
-  images = jax.device_put(context.images, everywhere)
+  images = jax.device_put(context.images, replicated)
   steps = order.steps_per_epoch(
     len(images), config.batch_size, config.drop_last
   )
   length = schedules.Length(
     jnp.int32(steps), jnp.int32(steps * config.num_epochs)
   )
-  check = evaluate.program(
-    recipe.model,
+  check = evaluate.compile_eval_steps(
+    static.model,
     config.image_size,
-    recipe.dtype,
+    static.dtype,
     config.eval_batch_size,
-    spread,
+    sharded,
     config.normalize,
   )
-  create = train_step.initializer(recipe, channels, everywhere)
-  advance = train_step.program(recipe, channels)
+  create = train_step.compile_initializer(static, channels, replicated)
+  advance = train_step.compile_train_steps(static, channels)
 
   def fit(draw: int) -> tuple[np.ndarray, int, float, int]:
     """(hits, epochs, clean loss in nats, parameters) for a sign vector."""
-    labels = jax.device_put(np.int32(context.signs[draw] > 0), everywhere)
+    labels = jax.device_put(np.int32(context.signs[draw] > 0), replicated)
     data = resident.Resident(images, labels, labels)
     root = compiled.keys(config.seed)
     keys = compiled.Keys(*(jax.random.fold_in(key, draw) for key in root))
-    inputs = compiled.numbers(context.run_settings, length, keys.noise)
-    state = create(inputs, keys.init)
+    traced = compiled.traced_arguments(context.run_settings, length, keys.noise)
+    state = create(traced, keys.init)
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     for epoch in range(config.num_epochs):
       context.between()
       rows = resident.epoch_order(keys.order, jnp.int32(epoch), len(images))
-      state = advance(state, data, rows, inputs, 0, steps)
+      state = advance(state, data, rows, traced, 0, steps)
       last = epoch + 1 == config.num_epochs
       if not last and (epoch + 1) % config.eval_every_epochs:
         continue

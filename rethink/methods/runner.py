@@ -117,7 +117,7 @@ def outlook(config, workdir: str | os.PathLike) -> str:
   if not (record.status and record.config):
     return NEW
   if record.config["fingerprint"] != runs.fingerprint(run_settings.outcome):
-    return REFUSED if runs.held(record) else NEW
+    return REFUSED if runs.has_begun(record) else NEW
   return record.status["state"]
 
 
@@ -153,7 +153,7 @@ def execute(
       f"config.method {method.name!r} is for one process; only 'train' shares"
       " a run among several"
     )
-  with locks.hold(workdir) as lock:
+  with locks.acquire(workdir) as lock:
     workdirs.copy_from_first(workdir, _RECORDS)
     run = runs.Run(
       workdir,

@@ -50,28 +50,32 @@ class Trainer:
     self.settings, self.run, self.stop = run_settings, run, stop
     config = self.config = run_settings.config
     self.book = config.bookkeeping
-    everywhere, spread = resident.shardings()
+    replicated, sharded = resident.shardings()
     alone = jax.process_count() == 1  # of several none may leave by itself
     self.data = data_passes.open_data(
       run_settings,
       run,
       data_dir,
-      everywhere,
-      spread,
+      replicated,
+      sharded,
       lambda: alone and bool(stop.name),
     )
     distributed.require_equal(run.identity)
     info = self.data.known.info
     self.steps_per_epoch = self.data.steps_per_epoch
     self.num_steps = self.steps_per_epoch * config.num_epochs
-    self.recipe = compiled.build(run_settings, info.num_classes, spread)
+    self.static = compiled.static_arguments(
+      run_settings, info.num_classes, sharded
+    )
     keys = compiled.keys(config.seed)
     length = schedules.Length(
       jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
     )
-    self.inputs = compiled.numbers(run_settings, length, keys.noise)
-    create = train_step.initializer(self.recipe, info.shape[-1], everywhere)
-    self.state = create(self.inputs, keys.init)
+    self.traced = compiled.traced_arguments(run_settings, length, keys.noise)
+    create = train_step.compile_initializer(
+      self.static, info.shape[-1], replicated
+    )
+    self.state = create(self.traced, keys.init)
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
@@ -127,7 +131,7 @@ class Trainer:
           self._epoch()
         self._save()
         self.run.update(
-          **models.norms(self.recipe.model, self.state.evaluated[0])
+          **models.norms(self.static.model, self.state.evaluated[0])
         )
       except _StopRequestedError as request:
         self._save()
@@ -164,7 +168,7 @@ class Trainer:
       began, start = distributed.now(), self.step
       stop = min(start + self.chunk, end)
       self.state = self.data.advance(
-        self.recipe, self.inputs, self.state, start, stop
+        self.static, self.traced, self.state, start, stop
       )
       sums, bad_step = jax.device_get((self.state.sums, self.state.bad_step))
       self.step = stop
@@ -213,15 +217,15 @@ class Trainer:
     train_sums, test_sums = self._clean("evaluated"), self._clean("test")
     batch = jax.device_get(self.state.sums)
     rate = compiled.learning_rate(
-      self.recipe, self.inputs, jnp.int32(self.step - 1)
+      self.static, self.traced, jnp.int32(self.step - 1)
     )
     speed = self.trained_images / max(self.trained_seconds, 1e-6)
     self.trained_images, self.trained_seconds = 0, 0.0
     row: runs.Row = {
       "step": self.step,
       "epoch": epoch,
-      **metrics.train_means(train_sums, self.recipe.num_classes),
-      **metrics.test_means(test_sums, self.recipe.num_classes),
+      **metrics.train_means(train_sums, self.static.num_classes),
+      **metrics.test_means(test_sums, self.static.num_classes),
       "batch/loss": float(batch.loss / batch.count),
       "batch/accuracy": float(batch.correct / batch.count),
       "learning_rate": float(rate),
@@ -235,7 +239,7 @@ class Trainer:
 
   def _clean(self, split: str, *, each: bool = False) -> Any:
     return self.data.clean(
-      self.recipe, self.state, split, self._between, each=each
+      self.static, self.state, split, self._between, each=each
     )
 
   def _log_examples(self, epoch: int) -> None:
@@ -256,7 +260,7 @@ class Trainer:
 
   def _diverged(self, step: int) -> None:
     at = jnp.int32(step)
-    rate = float(compiled.learning_rate(self.recipe, self.inputs, at))
+    rate = float(compiled.learning_rate(self.static, self.traced, at))
     self.run.update(diverged_step=step, diverged_learning_rate=rate)
     saved = self.saved.saved_step
     raise errors.DivergedError(

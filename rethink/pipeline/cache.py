@@ -81,7 +81,7 @@ def open_cache(
     root.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       lock = path.with_suffix(".lock")
-      with files.hold(lock, f"makes {path}", stopped) as held:
+      with files.lock(lock, f"makes {path}", stopped) as held:
         done = path.exists() or (held and _make(decoded, path, stopped))
         if not done:
           return None

@@ -60,7 +60,7 @@ def _load(
   name: str, data_dir: str, directory: str, skip_damaged: bool, stamp: tuple
 ) -> Dataset:
   del stamp  # tells files that were changed meanwhile
-  with naming(name, data_dir, directory):
+  with name_in_errors(name, data_dir, directory):
     builder = open_builder(directory, data_dir)
     keys = tfds_records.keys(builder.info, directory)
     classes = tuple(builder.info.features[keys.label].names)
@@ -96,7 +96,7 @@ def _load(
 
 
 @contextlib.contextmanager
-def naming(name: str, data_dir: str, directory: str) -> Iterator[None]:
+def name_in_errors(name: str, data_dir: str, directory: str) -> Iterator[None]:
   """Makes whatever a reader raises a DataError that names the data set."""
   try:
     yield

@@ -75,14 +75,16 @@ def open_split(
     PreemptedError: if stopped.
     ConfigError: if it has no such split.
   """
-  known = index.load(name, data_dir, skip_damaged=skip_damaged, stopped=stopped)
+  known = index.open_index(
+    name, data_dir, skip_damaged=skip_damaged, stopped=stopped
+  )
   if split not in known.splits:
     raise errors.ConfigError(
       f"{known.info.name} has no split {split!r}; for config.train_split and"
       f" config.test_split there are: {', '.join(known.splits)}"
     )
   directory = datasets.find(name, data_dir)
-  with datasets.naming(name, data_dir, directory):
+  with datasets.name_in_errors(name, data_dir, directory):
     builder = datasets.open_builder(directory, data_dir)
     keys = tfds_records.keys(builder.info, directory)
     source = datasets.encoded(builder, split, keys)

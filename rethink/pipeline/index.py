@@ -69,7 +69,7 @@ class _Surveyed(NamedTuple):
   skipped: list[str]
 
 
-def load(
+def open_index(
   name: str,
   data_dir: str,
   *,
@@ -120,7 +120,7 @@ def build(
   directory = datasets.find(name, data_dir)
   splits, skipped, counts = {}, [], {}
   digest = hashlib.blake2b(digest_size=16)
-  with datasets.naming(name, data_dir, directory):
+  with datasets.name_in_errors(name, data_dir, directory):
     builder = datasets.open_builder(directory, data_dir)
     keys = tfds_records.keys(builder.info, directory)
     channels = builder.info.features[keys.image].shape[-1]

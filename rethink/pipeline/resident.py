@@ -28,7 +28,7 @@ class Resident(NamedTuple):
 def shardings() -> tuple[
   jax.sharding.NamedSharding, jax.sharding.NamedSharding
 ]:
-  """How arrays lie on all devices: (a copy on each, rows spread over them)."""
+  """How arrays lie on all devices: (a copy on each, rows sharded over them)."""
   mesh = jax.make_mesh(
     (jax.device_count(),),
     ("data",),
@@ -45,7 +45,7 @@ def put(examples: example.Example, sharding: Sharding) -> Resident:
   """Copies a split, which every process has, to the devices of `sharding`."""
   fields = (examples.image, examples.label, examples.true_label)
   return Resident(
-    *(distributed.put(np.ascontiguousarray(f), sharding) for f in fields)
+    *(distributed.place(np.ascontiguousarray(f), sharding) for f in fields)
   )
 
 
@@ -56,7 +56,7 @@ def epoch_order(key: jax.Array, epoch: jax.Array, n: int) -> jax.Array:
 
 
 def gather(data: Resident, index: jax.Array, sharding: Sharding) -> Resident:
-  """The examples at int32[batch] positions, spread over the devices.
+  """The examples at int32[batch] positions, sharded over the devices.
 
   A batch that the devices do not divide is computed on each of them alike.
   """

@@ -10,7 +10,7 @@ from rethink.pipeline import datasets
 from rethink.storage import runs
 
 
-class Splits(NamedTuple):
+class RunData(NamedTuple):
   """The examples of a run.
 
   Attributes:
@@ -46,7 +46,7 @@ class Asked(Protocol):
   def corruptions(self) -> tuple[specs.Call, ...]: ...
 
 
-def take(asked: Asked, run: runs.Run, data_dir: str) -> Splits:
+def load_for_run(asked: Asked, run: runs.Run, data_dir: str) -> RunData:
   """Loads the data of a run, binds it to them and says so in status.json.
 
   Raises:
@@ -58,7 +58,7 @@ def take(asked: Asked, run: runs.Run, data_dir: str) -> Splits:
   return loaded
 
 
-def bind(run: runs.Run, loaded: Splits) -> None:
+def bind(run: runs.Run, loaded: RunData) -> None:
   """Binds a run to its data and says so in status.json.
 
   Raises:
@@ -76,7 +76,7 @@ def bind(run: runs.Run, loaded: Splits) -> None:
   )
 
 
-def load(run: Asked, data_dir: str) -> Splits:
+def load(run: Asked, data_dir: str) -> RunData:
   """Loads the data of a run.
 
   Raises:
@@ -130,7 +130,7 @@ def corrupt(
   test: example.Example,
   context: example.Context,
   skipped: tuple[str, ...],
-) -> Splits:
+) -> RunData:
   """Both splits corrupted alike; `skipped` is handed on."""
   reports = []
   for corruption in run.corruptions:
@@ -146,4 +146,4 @@ def corrupt(
     "changed_fraction": float(np.mean(train.label != train.true_label)),
     "test_changed_fraction": float(np.mean(test.label != test.true_label)),
   }
-  return Splits(context.info, train, test, report, skipped)
+  return RunData(context.info, train, test, report, skipped)

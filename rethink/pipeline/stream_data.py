@@ -24,7 +24,7 @@ from rethink.pipeline import (
 Images = Callable[[np.ndarray, int], np.ndarray]
 
 
-class Streamed(NamedTuple):
+class StreamData(NamedTuple):
   """The data of a run.
 
   Attributes:
@@ -37,7 +37,7 @@ class Streamed(NamedTuple):
       which random crops take out of `train`.
   """
 
-  known: run_data.Splits
+  known: run_data.RunData
   context: example.Context
   train: decoding.Split
   evaluated: decoding.Split
@@ -46,7 +46,7 @@ class Streamed(NamedTuple):
 
   def cached(
     self, config: Any, stopped: Callable[[], bool]
-  ) -> "Streamed | None":
+  ) -> "StreamData | None":
     """Its images that do not change from `bookkeeping.cache_dir`.
 
     None if stopped before all were there.
@@ -76,9 +76,9 @@ class Streamed(NamedTuple):
     return self._replace(images=found)
 
 
-def load(
+def open_data(
   run: Any, data_dir: str, stopped: Callable[[], bool] = lambda: False
-) -> Streamed:
+) -> StreamData:
   """Opens the data of a run; `run` is `settings.Settings`.
 
   Raises:
@@ -130,10 +130,10 @@ def load(
     "test": decoded(test, frame),
   }
   found["training"] = decoded(train, crop) if crop else found["train"]
-  return Streamed(known, context, train, evaluated, test, found)
+  return StreamData(known, context, train, evaluated, test, found)
 
 
-def training(data: Streamed, run: Any) -> loader.Batches:
+def training(data: StreamData, run: Any) -> loader.Batches:
   """This process's batches of all steps.
 
   Raises:
@@ -150,7 +150,7 @@ def training(data: Streamed, run: Any) -> loader.Batches:
   return _batches(plan, data, data.train, "training", run)
 
 
-def clean(data: Streamed, name: str, run: Any) -> loader.Batches:
+def clean(data: StreamData, name: str, run: Any) -> loader.Batches:
   """This process's batches of a clean pass over a split, by its name.
 
   Raises:
@@ -162,7 +162,7 @@ def clean(data: Streamed, name: str, run: Any) -> loader.Batches:
 
 
 def _batches(
-  plan: order.Plan, data: Streamed, split: decoding.Split, name: str, run: Any
+  plan: order.Plan, data: StreamData, split: decoding.Split, name: str, run: Any
 ) -> loader.Batches:
   return loader.Batches(
     plan,

@@ -9,7 +9,7 @@ from rethink.storage import files
 
 
 @contextlib.contextmanager
-def held(name: str, data_dir: str) -> Iterator[None]:
+def one_preparer(name: str, data_dir: str) -> Iterator[None]:
   """Holds `data_dir/.name.lock`, after whoever holds it now.
 
   Raises:
@@ -20,7 +20,7 @@ def held(name: str, data_dir: str) -> Iterator[None]:
   with contextlib.ExitStack() as stack:
     try:
       path.parent.mkdir(parents=True, exist_ok=True)
-      stack.enter_context(files.hold(path, f"prepares {name!r}"))
+      stack.enter_context(files.lock(path, f"prepares {name!r}"))
     except OSError as error:
       raise errors.DataError(
         f"cannot write data set {name!r}, for {path} cannot be locked: {error}"

@@ -75,7 +75,7 @@ def prepare(
   }
   source = writer.Source(_described(classes), classes, (None, None, 3), {})
   folder = pathlib.Path(data_dir).expanduser() / name / writer.VERSION
-  with exclusive.held(name, data_dir):
+  with exclusive.one_preparer(name, data_dir):
     writer.refuse(folder)
     plan = shards.Plan(splits, "id", shards.as_it_is, skip_damaged)
     return shards.write(writer.builder(name, source), plan, data_dir)

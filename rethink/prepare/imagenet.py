@@ -59,7 +59,7 @@ def prepare(
   )
   wanted = archives.registered(NAME)
   _check(source, wanted)
-  with exclusive.held(NAME, data_dir):
+  with exclusive.one_preparer(NAME, data_dir):
     if folder.exists():
       return folder
     splits = _splits(source, wanted, stock(data_dir=str(root)).info)

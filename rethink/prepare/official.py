@@ -41,7 +41,7 @@ def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
   folder = root / name / str(stock.VERSION)
   if folder.exists():  # also where the disk is read-only and takes no lock
     return folder
-  with exclusive.held(name, data_dir):
+  with exclusive.one_preparer(name, data_dir):
     if not folder.exists():
       content = CONTENT[name](archives.read(name, directory, data_dir))
       writer.build(_builder(stock, content), data_dir)

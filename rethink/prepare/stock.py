@@ -37,7 +37,7 @@ def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
       " 'prepare' of this package installs: pip install -c constraints.txt -e"
       " '.[prepare]'"
     )
-  with exclusive.held(name, data_dir):
+  with exclusive.one_preparer(name, data_dir):
     try:
       builder = tfds.builder(
         name,

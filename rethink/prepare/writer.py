@@ -77,7 +77,7 @@ def write(
   folder = pathlib.Path(data_dir).expanduser() / name / VERSION
   if keep and folder.exists():  # also on a disk that takes no lock
     return folder
-  with exclusive.held(name, data_dir):
+  with exclusive.one_preparer(name, data_dir):
     if keep and folder.exists():
       return folder
     refuse(folder)

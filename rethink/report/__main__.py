@@ -63,7 +63,7 @@ def _report() -> None:
     raise errors.ConfigError(f"--runs={root}: there is no such folder")
   named = sources.split(_CONFIG.value)
   chosen = (
-    [sources.load(text) for text in named]
+    [sources.from_flag(text) for text in named]
     if named
     else sources.discover(pathlib.Path("configs"), root)
   )

@@ -41,7 +41,7 @@ class Source(NamedTuple):
     return folder / experiments.SMOKE.rstrip("/") if self.smoke else folder
 
 
-def load(text: str) -> Source:
+def from_flag(text: str) -> Source:
   """Reads `FILE.py` or `FILE.py:smoke`.
 
   Raises:
@@ -55,7 +55,7 @@ def load(text: str) -> Source:
     )
   if not pathlib.Path(path).is_file():
     raise errors.ConfigError(f"--config={path}: there is no such file")
-  module = experiments.load(pathlib.Path(path))
+  module = experiments.load_module(pathlib.Path(path))
   if not hasattr(module, "REPORT"):
     raise errors.ConfigError(f"--config={path} has no REPORT to make")
   return _source(pathlib.Path(path).stem, module, selection == "smoke")
@@ -71,7 +71,7 @@ def discover(folder: pathlib.Path, root: pathlib.Path) -> list[Source]:
   for path in sorted(folder.glob("*.py")):
     if not (root / path.stem).is_dir():
       continue
-    module = experiments.load(path)
+    module = experiments.load_module(path)
     if not hasattr(module, "REPORT"):
       continue
     for smoke in (False, True):

@@ -73,7 +73,7 @@ def local(workdir: str) -> Iterator[str]:
 
 def _finish(lease: bucket_locks.Lease, mirror: "_Mirror", workdir: str) -> None:
   try:
-    retries.persist(lease.held)
+    retries.retry(lease.held)
     lease.check()  # also where nothing is left to carry
     mirror.push(lease.check)
   except locks.LostError:
@@ -133,7 +133,7 @@ class _Mirror:
         )
         continue
       path.parent.mkdir(parents=True, exist_ok=True)
-      retries.persist(lambda b=blob, p=path: b.download_to_filename(str(p)))
+      retries.retry(lambda b=blob, p=path: b.download_to_filename(str(p)))
       self._sent[name] = _stamp(path)
 
   def push(self, check: Callable[[], None] = lambda: None) -> None:
@@ -158,14 +158,14 @@ class _Mirror:
       check()
       with contextlib.suppress(FileNotFoundError):  # a state has just gone
         if name == _STATUS:
-          retries.persist(lambda b=blob: b.upload_from_string(text))
+          retries.retry(lambda b=blob: b.upload_from_string(text))
         else:
-          retries.persist(lambda b=blob, p=path: b.upload_from_filename(p))
+          retries.retry(lambda b=blob, p=path: b.upload_from_filename(p))
         self._sent[name] = found[name]
     gone = sorted(self._sent.keys() - found.keys(), key=_rank, reverse=True)
     for name in gone:
       check()
-      retries.persist(lambda n=name: self._delete(n))
+      retries.retry(lambda n=name: self._delete(n))
       del self._sent[name]
 
   def _delete(self, name: str) -> None:

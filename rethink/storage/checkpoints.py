@@ -65,9 +65,9 @@ class Checkpoints:
       CheckpointError: if there are states, but all of them are damaged.
       ConfigError: if a state is whole, but not of this run.
     """
-    step, state = self._newest.restore(distributed.own(like))
-    self.saved_step = distributed.gather(step)[0]
-    return distributed.spread(state, like)
+    step, state = self._newest.restore(distributed.local_copy(like))
+    self.saved_step = distributed.all_gather(step)[0]
+    return distributed.broadcast(state, like)
 
   def save(self, step: int, state: Any) -> None:
     """Saves a state as the newest, unless this step is saved already."""
@@ -175,7 +175,7 @@ class _Store:
   def save(self, step: int, state: Any) -> None:
     self.wait()
     # The next step consumes the state's buffers.
-    state = jax.tree.map(lambda x: x.copy(), distributed.own(state))
+    state = jax.tree.map(lambda x: x.copy(), distributed.local_copy(state))
     self._job = self._worker.submit(self._write, step, state)
 
   def delete(self, step: int) -> None:
@@ -206,7 +206,7 @@ class _Store:
       self._orbax.wait_until_finished()
       manifests.write(path, step, jax.device_get(state), self._identity)
 
-    retries.persist(attempt)
+    retries.retry(attempt)
     for old in list(_steps(self._folder).values())[: -self._keep]:
       _delete(old)
 
@@ -223,7 +223,7 @@ class _Store:
     manifests.check_fit(manifest, like, str(path))
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     try:
-      state = retries.persist(lambda: self._orbax.restore(path, target))
+      state = retries.retry(lambda: self._orbax.restore(path, target))
     except Exception as error:  # of any layer between Orbax and the disk
       raise errors.CheckpointError(
         f"{path} cannot be restored: {type(error).__name__}:"

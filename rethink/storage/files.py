@@ -66,7 +66,7 @@ def append(path: pathlib.Path, line: str) -> None:
 
 
 @contextlib.contextmanager
-def hold(
+def lock(
   path: pathlib.Path, work: str, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[bool]:
   """Waits for the process of this machine that holds the lock file `path`.

@@ -50,7 +50,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def hold(workdir: str | os.PathLike) -> Iterator[Lock]:
+def acquire(workdir: str | os.PathLike) -> Iterator[Lock]:
   """Holds the lock of a run directory, which is created if need be.
 
   Raises:

@@ -56,7 +56,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   """
   path = folder / NAME
   try:
-    manifest = json.loads(retries.persist(path.read_text))
+    manifest = json.loads(retries.retry(path.read_text))
     sound = manifest.pop("digest") == _own_digest(manifest)
   except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
     raise errors.CheckpointError(f"{path} cannot be read: {error}") from None
@@ -67,7 +67,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   # Before Orbax opens them: damaged metadata may ask for any amount of memory.
   for name, digest in manifest["files"].items():
     try:
-      if _digest(retries.persist((folder / name).read_bytes)) != digest:
+      if _digest(retries.retry((folder / name).read_bytes)) != digest:
         raise errors.CheckpointError(f"{folder / name} is not what was written")
     except OSError as error:
       raise errors.CheckpointError(

@@ -10,7 +10,7 @@ from rethink import errors
 WAITS = (1.0, 4.0)
 
 
-def persist[T](attempt: Callable[[], T]) -> T:
+def retry[T](attempt: Callable[[], T]) -> T:
   """What `attempt` returns, tried three times; the last failure is raised.
 
   What no wait can mend is raised at once: a file that is not there, text that

@@ -111,7 +111,7 @@ def fingerprint(outcome: Mapping[str, Any]) -> str:
   return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def held(record: Record) -> bool:
+def has_begun(record: Record) -> bool:
   """Whether a directory is of one config only: it has a result, or a state.
 
   A run that was refused or killed early has nothing to lose, and does not hold
@@ -173,7 +173,7 @@ class Run:
     record = empty if restart else read(self.workdir)
     self.check_lock = check_lock
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
-    known = held(record)
+    known = has_begun(record)
     changed = known and differences(record.config["outcome"], outcome)
     if changed:
       raise errors.ConfigError(

@@ -35,7 +35,7 @@ def open_workdir(workdir: str) -> Iterator[str]:
     opened = pool.submit(stack.enter_context, place)
     # A bucket may take minutes, and on CPUs nobody may keep the others waiting
     # for more than half a minute.
-    while not distributed.gather(opened.done())[0]:
+    while not distributed.all_gather(opened.done())[0]:
       time.sleep(0.2)
     yield opened.result()
 
@@ -46,7 +46,7 @@ def copy_from_first(folder: str, names: Sequence[str]) -> None:
   if distributed.is_first() and jax.process_count() > 1:
     paths = [pathlib.Path(folder, name) for name in names]
     texts = {p.name: p.read_text() for p in paths if p.exists()}
-  texts = distributed.gather(texts)[0]
+  texts = distributed.all_gather(texts)[0]
   if not distributed.is_first():
     for name, text in texts.items():
       pathlib.Path(folder, name).write_text(text)
