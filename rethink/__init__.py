@@ -1,5 +1,6 @@
-"""How well can a learner fit what cannot be learned?
+"""Measures how well image classifiers fit labels and pixels without structure.
 
-prepare -> datasets.load -> corruptions.<name> -> pipeline -> train.train_step
--> evaluate -> runs.Run -> metrics.jsonl
+prepare -> pipeline.datasets.load -> corruptions.<name> -> pipeline
+-> train_step.train_step -> evaluate.evaluate -> storage.runs.Run
+-> metrics.jsonl -> report
 """
