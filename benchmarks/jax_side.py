@@ -22,7 +22,7 @@ from rethink.storage import runs
 
 
 class Rethink:
-  """Our own run: its trainer's programs, called as `loop.Trainer` does."""
+  """Our own run: its trainer's programs, called as `train.Trainer` does."""
 
   def __init__(self, config, data_dir: str):
     checked = settings.resolve(config)

@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
   record.show(
     ("side", "n", "images/s", "of synthetic"),
     [
-      (side, str(len(x)), record.sharded(x), f"{np.median(x) / base:.2f}")
+      (side, str(len(x)), record.spread(x), f"{np.median(x) / base:.2f}")
       for side, x in speeds.items()
     ],
   )

@@ -389,7 +389,7 @@ def no_network(*args, **kwargs):
   raise AssertionError("the network is used")
 
 socket.socket.__init__ = socket.getaddrinfo = no_network
-from rethink import datasets
+from rethink.pipeline import datasets
 assert datasets.load("digits", {data_dir!r}).info.splits["train"] == 1500
 assert "tensorflow" not in sys.modules
 """

@@ -31,36 +31,36 @@ _PROBE = f"""
 import hashlib, json, sys
 import jax, numpy as np
 from configs import base
-from rethink import hosts, settings
-from rethink.pipeline import resident, stream, streamed
+from rethink import distributed, settings
+from rethink.pipeline import loader, resident, stream_data
 from tests import conftest  # two devices for each process
 
-hosts.join(
+distributed.join(
   sys.argv[2].split("=")[1], 2, int(sys.argv[-1].split("=")[1]), 240, 30
 )
 config = base.get_config()
 config.update({_CONFIG!r})
 known = settings.resolve(config)
-data = streamed.load(known, sys.argv[1])
+data = stream_data.open_data(known, sys.argv[1])
 _, sharded = resident.shardings()
 out = {{"train": [], "test": []}}
 for name, batches in (
-  ("train", streamed.training(data, known)),
-  ("test", streamed.clean(data, "test", known)),
+  ("train", stream_data.training(data, known)),
+  ("test", stream_data.clean(data, "test", known)),
 ):
-  batches = list(stream.iterate(batches))
-  placed = stream.to_devices(batches, sharded)
+  batches = list(loader.iterate(batches))
+  placed = loader.to_devices(batches, sharded)
   for batch, (whole, mask) in zip(batches, placed):
-    images = hosts.whole(whole.image)
+    images = distributed.all_gather_arrays(whole.image)
     out[name].append({{
       "ids": batch.examples.id[batch.mask].tolist(),
-      "labels": hosts.whole(whole.label).tolist(),
-      "counted": int(hosts.whole(mask).sum()),
+      "labels": distributed.all_gather_arrays(whole.label).tolist(),
+      "counted": int(distributed.all_gather_arrays(mask).sum()),
       "images": hashlib.sha256(images.tobytes()).hexdigest(),
       "shards": [s.data.shape[0] for s in whole.image.addressable_shards],
     }})
 print("out:" + json.dumps(out), file=sys.stderr)
-hosts.leave(0)
+distributed.leave(0)
 """
 
 

@@ -86,19 +86,20 @@ _PROBE = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
 from absl import flags
-from rethink import errors, hosts
+from rethink import distributed, errors
 from rethink.pipeline import resident
 from tests.conftest import random_examples  # two devices for each process
 
-hosts.join(
+distributed.join(
   sys.argv[1].split("=")[1], 2, int(sys.argv[-1].split("=")[1]), 240, 30
 )
 me, out = jax.process_index(), {}
-out["gathered"] = hosts.gather({"process": me, "text": "x" * 99 * me})
-out["now"] = hosts.now()
-out["any"] = [hosts.any_of("SIGTERM" if me else None), hosts.any_of(None)]
+out["gathered"] = distributed.all_gather({"process": me, "text": "x" * 99 * me})
+out["now"] = distributed.now()
+looks = ("SIGTERM" if me else None, None)
+out["any"] = [distributed.any_of(name) for name in looks]
 try:
-  hosts.require_equal({"config": "same", "data": f"of {me}"})
+  distributed.require_equal({"config": "same", "data": f"of {me}"})
 except errors.ConfigError as error:
   out["refused"] = str(error)
 
@@ -108,10 +109,10 @@ like = jax.jit(
   lambda: {"odd": jnp.ones(4), "step": jnp.int32(0)}, out_shardings=replicated
 )()
 tree = {"odd": odd, "step": np.int32(7)} if me == 0 else None
-tree = hosts.sharded(tree, like)
-out["none"] = hosts.sharded(None, like)
+tree = distributed.broadcast(tree, like)
+out["none"] = distributed.broadcast(None, like)
 assert tree["odd"].sharding == replicated
-out["bits"] = hosts.own(tree)["odd"].tobytes().hex()
+out["bits"] = distributed.local_copy(tree)["odd"].tobytes().hex()
 out["step"] = int(tree["step"])
 
 examples = random_examples(101)
@@ -127,7 +128,7 @@ for epoch in range(2):
       for s in batch.image.addressable_shards
     ])
 print("out:" + json.dumps(out), file=sys.stderr)
-hosts.leave(0)
+distributed.leave(0)
 """
 
 

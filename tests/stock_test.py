@@ -15,7 +15,7 @@ import json, sys
 from absl import app
 import tensorflow_datasets as tfds
 from tensorflow_datasets.image_classification import mnist
-from rethink import entry
+from rethink import cli
 from rethink.prepare import __main__ as prepare
 registered, sizes = json.loads(sys.argv.pop(1))
 tfds.builder_cls("kmnist").url_infos = {
@@ -23,7 +23,7 @@ tfds.builder_cls("kmnist").url_infos = {
   for filename, (url, size, sha256) in registered.items()
 }
 mnist._TRAIN_EXAMPLES, mnist._TEST_EXAMPLES = sizes["train"], sizes["test"]
-app.run(prepare.main, flags_parser=entry.parse_flags)
+app.run(prepare.main, flags_parser=cli.parse_flags)
 """
 
 
