@@ -3,8 +3,8 @@
   python -m benchmarks.commits --other=DIR --dataset=cifar10 --rounds=5
 
 DIR is another checkout of this project; both use this environment. Each sample
-is a run of `rethink.main` in a process of its own. Its rows say how many images a
-second it trained, compilation left out.
+is a run of `rethink.main` in a process of its own. Its rows say how many images
+a second it trained, compilation left out.
 """
 
 import argparse
