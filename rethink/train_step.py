@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rethink import compiled, errors, evaluate, metrics, models
+from rethink import compiled, descent, errors, evaluate, metrics, models
 from rethink.pipeline import preprocess, resident
 
 
@@ -82,11 +82,12 @@ def create_train_state(
       f"config.model keeps {sorted(variables)}; only the collections 'params'"
       " and 'batch_stats' are trained and saved"
     )
+  rate = compiled.learning_rate(static, traced, jnp.int32(0))
   return TrainState(
     step=jnp.int32(0),
     params=params,
     batch_stats=batch_stats,
-    opt_state=static.optimizer(traced.optimizer).init(params),
+    opt_state=descent.init(static.optimizer, traced.optimizer, rate, params),
     averages=(params, batch_stats) if static.averaged else (),
     sums=metrics.zeros(),
     bad_step=jnp.int32(-1),
@@ -102,7 +103,8 @@ def train_step(
   """One step of gradient descent on the mean loss of one batch.
 
   Raises:
-    ConfigError: if the model has auxiliary heads and no weight for them.
+    ConfigError: if the model has auxiliary heads and no weight for them, or
+      the loss is not one number per example.
   """
   key = jax.random.fold_in(traced.key, state.step)
   augment_key, dropout_key = jax.random.split(key)
@@ -137,10 +139,10 @@ def train_step(
     targets = jax.nn.one_hot(batch.label, logits.shape[-1])
     for hook in hooks:
       targets = hook.targets(targets) if hook.targets else targets
-    loss = optax.softmax_cross_entropy(logits, targets).mean()
+    loss = _mean_loss(static, traced, logits, targets)
     for head in jax.tree.leaves(updated.get("auxiliary", {})):
       head = jnp.asarray(head, jnp.float32)
-      more = optax.softmax_cross_entropy(head, targets).mean()
+      more = _mean_loss(static, traced, head, targets)
       loss = loss + models.auxiliary_weight(static.model) * more
     for hook in hooks:
       loss = loss + hook.penalty(params) if hook.penalty else loss
@@ -148,10 +150,14 @@ def train_step(
 
   grads, (logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
   rate = compiled.learning_rate(static, traced, state.step)
-  direction, opt_state = static.optimizer(traced.optimizer).update(
-    grads, state.opt_state, state.params
+  params, opt_state = descent.step(
+    static.optimizer,
+    traced.optimizer,
+    rate,
+    grads,
+    state.opt_state,
+    state.params,
   )
-  params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
   for hook in hooks:
     if hook.update:
       params = hook.update(params, state.params, rate)
@@ -174,6 +180,27 @@ def train_step(
     sums=kept + new,
     bad_step=jnp.where(bad, state.step, state.bad_step),
   )
+
+
+def _mean_loss(
+  static: compiled.Static,
+  traced: compiled.Traced,
+  logits: jax.Array,
+  targets: jax.Array,
+) -> jax.Array:
+  """Returns the mean of `config.loss` over a batch.
+
+  Raises:
+    ConfigError: if the loss is not one number per example.
+  """
+  losses = static.loss(traced.loss, logits, targets)
+  if jnp.shape(losses) != logits.shape[:1]:
+    raise errors.ConfigError(
+      f"config.loss returns shape {jnp.shape(losses)} for logits and targets"
+      f" {logits.shape}; it must return one number per example,"
+      f" {logits.shape[:1]}"
+    )
+  return losses.mean()
 
 
 def _average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:

@@ -14,8 +14,8 @@ from tests.conftest import ROOT, python
 TIERS = (
   "bits cpu errors example report_spec",
   "distributed experiments signals specs",
-  "corruptions expressivity kernels losses metrics models optimizers rademacher"
-  " regularizers schedules storage",
+  "corruptions descent expressivity kernels losses metrics models optimizers"
+  " rademacher regularizers schedules storage",
   "cli console pipeline settings",
   "compiled evaluate",
   "train_step",
