@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import models, schedules, settings, specs
+from rethink import errors, models, schedules, settings, specs
 
 
 class Static(NamedTuple):
@@ -143,6 +143,24 @@ def learning_rate(static: Static, traced: Traced, step) -> jax.Array:
   """The learning rate of a step."""
   factor = static.schedule(traced.schedule, step, traced.length)
   return traced.learning_rate * factor
+
+
+def mean_loss(
+  static: Static, traced: Traced, logits: jax.Array, targets: jax.Array
+) -> jax.Array:
+  """Returns the mean of `config.loss` over a batch.
+
+  Raises:
+    ConfigError: if the loss is not one number per example.
+  """
+  losses = static.loss(traced.loss, logits, targets)
+  if jnp.shape(losses) != logits.shape[:1]:
+    raise errors.ConfigError(
+      f"config.loss returns shape {jnp.shape(losses)} for logits and targets of"
+      f" shape {logits.shape}; it must return one number per example,"
+      f" {logits.shape[:1]}"
+    )
+  return losses.mean()
 
 
 class CompilationCounter:

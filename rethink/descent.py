@@ -109,6 +109,15 @@ def step(
   return jax.tree.map(lambda p, d: p - rate * d, params, updates), opt_state
 
 
+def average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:
+  """The next exponential average, with TensorFlow's short start.
+
+  TensorFlow, too, averages the running statistics of batch norm once more.
+  """
+  decay = jnp.minimum(decay, (1 + step) / (10 + step))
+  return optax.incremental_update(new, old, 1 - decay)
+
+
 def _takes_rate(function: Callable) -> bool:
   return _RATE in inspect.signature(function).parameters
 

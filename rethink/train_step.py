@@ -7,9 +7,16 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
-from rethink import compiled, descent, errors, evaluate, metrics, models
+from rethink import (
+  compiled,
+  descent,
+  errors,
+  evaluate,
+  hooks,
+  metrics,
+  models,
+)
 from rethink.pipeline import preprocess, resident
 
 
@@ -108,7 +115,7 @@ def train_step(
   """
   key = jax.random.fold_in(traced.key, state.step)
   augment_key, dropout_key = jax.random.split(key)
-  hooks = [
+  active = [
     regularizer(floats)
     for regularizer, floats in zip(
       static.regularizers, traced.regularizers, strict=True
@@ -116,12 +123,15 @@ def train_step(
   ]
   augments = [
     h.augment
-    for h in hooks
+    for h in active
     if h.augment and not (static.streamed and h.frame is not None)
   ]
   images = preprocess.training(
     augment_key, batch.image, augments, static.image_size, static.normalize
-  ).astype(static.dtype)
+  )
+  one_hot = jax.nn.one_hot(batch.label, static.num_classes)
+  images, mixed = hooks.apply_batch(active, key, images, one_hot)
+  images = images.astype(static.dtype)
 
   def loss_fn(params):
     variables = {
@@ -136,19 +146,22 @@ def train_step(
       mutable=["batch_stats", "auxiliary"],
     )
     logits = jnp.asarray(logits, jnp.float32)
-    targets = jax.nn.one_hot(batch.label, logits.shape[-1])
-    for hook in hooks:
+    targets = mixed
+    for hook in active:
       targets = hook.targets(targets) if hook.targets else targets
-    loss = _mean_loss(static, traced, logits, targets)
+    loss = compiled.mean_loss(static, traced, logits, targets)
     for head in jax.tree.leaves(updated.get("auxiliary", {})):
       head = jnp.asarray(head, jnp.float32)
-      more = _mean_loss(static, traced, head, targets)
+      more = compiled.mean_loss(static, traced, head, targets)
       loss = loss + models.auxiliary_weight(static.model) * more
-    for hook in hooks:
+    for hook in active:
       loss = loss + hook.penalty(params) if hook.penalty else loss
     return loss, (logits, updated.get("batch_stats", {}))
 
-  grads, (logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+  gradients = hooks.wrap_gradients(
+    active, key, state.step, jax.grad(loss_fn, has_aux=True)
+  )
+  grads, (logits, batch_stats) = gradients(state.params)
   rate = compiled.learning_rate(static, traced, state.step)
   params, opt_state = descent.step(
     static.optimizer,
@@ -158,12 +171,12 @@ def train_step(
     state.opt_state,
     state.params,
   )
-  for hook in hooks:
+  for hook in active:
     if hook.update:
       params = hook.update(params, state.params, rate)
   averages = state.averages
   if static.averaged:
-    averages = _average(
+    averages = descent.average(
       averages, (params, batch_stats), traced.ema_decay, state.step
     )
 
@@ -180,36 +193,6 @@ def train_step(
     sums=kept + new,
     bad_step=jnp.where(bad, state.step, state.bad_step),
   )
-
-
-def _mean_loss(
-  static: compiled.Static,
-  traced: compiled.Traced,
-  logits: jax.Array,
-  targets: jax.Array,
-) -> jax.Array:
-  """Returns the mean of `config.loss` over a batch.
-
-  Raises:
-    ConfigError: if the loss is not one number per example.
-  """
-  losses = static.loss(traced.loss, logits, targets)
-  if jnp.shape(losses) != logits.shape[:1]:
-    raise errors.ConfigError(
-      f"config.loss returns shape {jnp.shape(losses)} for logits and targets"
-      f" {logits.shape}; it must return one number per example,"
-      f" {logits.shape[:1]}"
-    )
-  return losses.mean()
-
-
-def _average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:
-  """The next exponential average, with TensorFlow's short start.
-
-  TensorFlow, too, averages the running statistics of batch norm once more.
-  """
-  decay = jnp.minimum(decay, (1 + step) / (10 + step))
-  return optax.incremental_update(new, old, 1 - decay)
 
 
 Advance = Callable[
