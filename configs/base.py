@@ -33,7 +33,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.drop_last = False  # leave out what does not fill an epoch's last batch
   config.num_epochs = 30  # passes over the training examples
   config.stop_at_train_loss = 0.0  # nats, clean pass; 0 never stops early
-  config.optimizer = "sgd(momentum=0.9)"
+  config.loss = "cross_entropy()"  # of training; metrics: always this one
+  config.optimizer = "sgd(momentum=0.9)"  # or of Optax: "optax:adamw()"
   config.learning_rate = 0.01  # at the start
   config.schedule = "exponential(decay=0.95, every_epochs=1)"
   config.regularizers = ()  # calls in order; () is none

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import models, schedules, settings, specs
+from rethink import errors, models, schedules, settings, specs
 
 
 class Static(NamedTuple):
@@ -20,7 +20,8 @@ class Static(NamedTuple):
     model: the network.
     num_classes: width of its output.
     schedule: without its numbers, as are the next two.
-    optimizer: gradients to direction.
+    optimizer: gradients to direction or update.
+    loss: of logits against targets.
     regularizers: the active hooks, in order.
     averaged: whether averages of the parameters are kept.
     batch_size: examples per step, over all devices.
@@ -36,6 +37,7 @@ class Static(NamedTuple):
   num_classes: int
   schedule: specs.StaticCall
   optimizer: specs.StaticCall
+  loss: specs.StaticCall
   regularizers: tuple[specs.StaticCall, ...]
   averaged: bool
   batch_size: int
@@ -53,6 +55,7 @@ class Traced(NamedTuple):
     learning_rate: float32, before the schedule.
     schedule: float arguments of the schedule.
     optimizer: float arguments of the optimizer.
+    loss: float arguments of the loss.
     regularizers: float arguments of each regularizer.
     ema_decay: float32, of the averages of the parameters.
     length: steps per epoch and in all.
@@ -62,6 +65,7 @@ class Traced(NamedTuple):
   learning_rate: jax.Array
   schedule: dict[str, Any]
   optimizer: dict[str, Any]
+  loss: dict[str, Any]
   regularizers: tuple[dict[str, Any], ...]
   ema_decay: jax.Array
   length: schedules.Length
@@ -107,6 +111,7 @@ def static_arguments(
     num_classes=num_classes,
     schedule=run.schedule.static,
     optimizer=run.optimizer.static,
+    loss=run.loss.static,
     regularizers=tuple(r.static for r in run.regularizers),
     averaged=run.config.ema_decay > 0,
     batch_size=run.config.batch_size,
@@ -126,6 +131,7 @@ def traced_arguments(
     learning_rate=jnp.float32(run.config.learning_rate),
     schedule=run.schedule.numbers,
     optimizer=run.optimizer.numbers,
+    loss=run.loss.numbers,
     regularizers=tuple(r.numbers for r in run.regularizers),
     ema_decay=jnp.float32(run.config.ema_decay),
     length=length,
@@ -137,6 +143,24 @@ def learning_rate(static: Static, traced: Traced, step) -> jax.Array:
   """The learning rate of a step."""
   factor = static.schedule(traced.schedule, step, traced.length)
   return traced.learning_rate * factor
+
+
+def mean_loss(
+  static: Static, traced: Traced, logits: jax.Array, targets: jax.Array
+) -> jax.Array:
+  """Returns the mean of `config.loss` over a batch.
+
+  Raises:
+    ConfigError: if the loss is not one number per example.
+  """
+  losses = static.loss(traced.loss, logits, targets)
+  if jnp.shape(losses) != logits.shape[:1]:
+    raise errors.ConfigError(
+      f"config.loss returns shape {jnp.shape(losses)} for logits and targets of"
+      f" shape {logits.shape}; it must return one number per example,"
+      f" {logits.shape[:1]}"
+    )
+  return losses.mean()
 
 
 class CompilationCounter:

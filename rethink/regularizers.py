@@ -1,45 +1,24 @@
 """Every public function returns a `Regularizer`.
 
-A regularizer acts in one of five places, and float arguments may be traced:
-their values are inputs of the compiled step, not parts of it.
+A regularizer acts in one of the places that `rethink.hooks.Regularizer`
+describes, and float arguments may be traced: their values are inputs of the
+compiled step, not parts of it.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+import functools
+from typing import Any, Literal
 
 import dm_pix
 import jax
 import jax.numpy as jnp
 
-from rethink import errors, specs
+from rethink import errors, hooks, specs
 
-Params = Any
+Params = hooks.Params
 _pix: Any = dm_pix  # its annotations do not know jax.Array
-_CROP_ATTEMPTS = 10
 
 
-class Regularizer(NamedTuple):
-  """The five places where a regularizer can act; unset ones do nothing.
-
-  Attributes:
-    augment: (key, image, size) -> image; one training image, float32
-      [height, width, channels] in [0, 1], before the centre crop to `size`.
-    frame: how the stream path cuts a training image out while it decodes it,
-      in place of `augment`: arguments of `pipeline.frames.RandomCrop`.
-    targets: (one_hot) -> targets; float32[batch, classes].
-    penalty: (params) -> scalar added to the training loss, never to a metric.
-    update: (params, before, learning_rate) -> params; after the optimizer's
-      step, which led from `before` to `params`.
-    model: arguments for the model's constructor, in place of those in the
-      model's call. Not traced: each value has a program of its own.
-  """
-
-  augment: Callable[[jax.Array, jax.Array, int], jax.Array] | None = None
-  frame: Mapping[str, float] | None = None
-  targets: Callable[[jax.Array], jax.Array] | None = None
-  penalty: Callable[[Params], jax.Array] | None = None
-  update: Callable[[Params, Params, jax.Array], Params] | None = None
-  model: Mapping[str, Any] = {}
+Regularizer = hooks.Regularizer
 
 
 def weight_decay(
@@ -144,42 +123,13 @@ def random_resized_crop(
     max_aspect: largest.
   """
 
-  def augment(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
-    height, width, channels = image.shape
-    shape, part, y, x = jax.random.uniform(key, (4, _CROP_ATTEMPTS))
-    aspect = min_aspect + shape * (max_aspect - min_aspect)
-    highest = jnp.minimum(
-      jnp.sqrt(height * width / aspect), jnp.minimum(height, width / aspect)
-    )
-    lowest = jnp.minimum(jnp.sqrt(min_area * height * width / aspect), highest)
-    h = lowest + part * (highest - lowest)
-    # The whole image, if no part covers enough.
-    fits = jnp.append(h * h * aspect >= min_covered * height * width, True)
-    first = jnp.argmax(fits)
-    h, w = jnp.append(h, height)[first], jnp.append(h * aspect, width)[first]
-    corner = jnp.stack(
-      [
-        jnp.append(y, 0)[first] * (height - h),
-        jnp.append(x, 0)[first] * (width - w),
-      ]
-    )
-    scale = jnp.stack([size / h, size / w])
-    return jax.image.scale_and_translate(
-      image,
-      (size, size, channels),
-      (0, 1),
-      scale,
-      -corner * scale,
-      method="linear",
-      antialias=False,
-    )
-
   frame = dict(
     min_area=min_area,
     min_covered=min_covered,
     min_aspect=min_aspect,
     max_aspect=max_aspect,
   )
+  augment = functools.partial(hooks.resized_crop, **frame)
   return Regularizer(augment=augment, frame=frame)
 
 
@@ -246,3 +196,85 @@ def label_smoothing(epsilon: specs.Fraction = 0.1) -> Regularizer:
     return one_hot * (1 - epsilon) + epsilon / one_hot.shape[-1]
 
   return Regularizer(targets=targets)
+
+
+def mixup(alpha: specs.NotNegative = 0.2) -> Regularizer:
+  """Mixes each image and its target with another of the batch (Zhang 2018).
+
+  Like the authors' program: normalized images are mixed, with one weight for
+  the whole batch. Metrics of training batches (`batch/*`) compare what is
+  predicted for a mixed image with the label of its first part.
+
+  Args:
+    alpha: the weight is drawn from Beta(alpha, alpha); 0 mixes nothing.
+  """
+  return Regularizer(batch=functools.partial(hooks.mixup, alpha=alpha))
+
+
+def cutmix(alpha: specs.NotNegative = 1.0) -> Regularizer:
+  """Pastes a box of another image of the batch into each (Yun et al. 2019).
+
+  Targets are mixed by area. Like the authors' program: normalized images are
+  cut, with one box for the whole batch, centred on any pixel and cut off at the
+  border. `batch/*` is as for `mixup`.
+
+  Args:
+    alpha: the share of the image that is kept, before the box is cut off, is
+      drawn from Beta(alpha, alpha); 0 pastes nothing.
+  """
+  return Regularizer(batch=functools.partial(hooks.cutmix, alpha=alpha))
+
+
+def sam(rho: specs.NotNegative = 0.05) -> Regularizer:
+  """Descends along the gradient at params + rho g / |g| (Foret et al. 2021).
+
+  Two passes in each step, over the same images with the same dropout. Penalties
+  count in both; the statistics of batch norm are those of the first pass, at
+  the unperturbed parameters, as in the authors' program (google-research/sam),
+  and so are `batch/*`. The norm is that of the whole batch's gradient over all
+  devices; the authors perturb on each device by its own part.
+
+  Args:
+    rho: Euclidean length of the perturbation.
+  """
+
+  def gradient(gradients, params, key, step):
+    del key, step
+    return hooks.sam(gradients, params, rho)
+
+  return Regularizer(gradient=gradient)
+
+
+def gradient_noise(
+  scale: specs.NotNegative = 0.01, gamma: specs.NotNegative = 0.55
+) -> Regularizer:
+  """Adds normal noise of variance scale / (1 + step)^gamma to the gradients.
+
+  Neelakantan et al. (2015), where `scale` (their eta) is 0.01, 0.3 or 1.
+
+  Args:
+    scale: the variance at step 0.
+    gamma: how fast it falls.
+  """
+
+  def gradient(gradients, params, key, step):
+    found, aux = gradients(params)
+    variance = scale / jnp.power(1.0 + step, gamma)
+    return hooks.add_noise(key, found, jnp.sqrt(variance)), aux
+
+  return Regularizer(gradient=gradient)
+
+
+def gradient_clipping(max_norm: specs.NotNegative = 1.0) -> Regularizer:
+  """Scales the gradients down to a Euclidean norm of `max_norm` over all.
+
+  It clips what the regularizers before it return: after `sam()` SAM's
+  gradients, before it those of both passes.
+  """
+
+  def gradient(gradients, params, key, step):
+    del key, step
+    found, aux = gradients(params)
+    return hooks.clip(found, max_norm), aux
+
+  return Regularizer(gradient=gradient)

@@ -8,7 +8,9 @@ from typing import Any
 
 from rethink import (
   corruptions,
+  descent,
   errors,
+  losses,
   metrics,
   models,
   optimizers,
@@ -46,6 +48,9 @@ _CHOICES = {
   "normalize": ("per_image", "symmetric"),
   "pipeline": ("resident", "stream"),
 }
+# Fields that runs of older versions do not have, and what counted there: a run
+# with this value has the fingerprint that it had before the field existed.
+ADDED_FIELDS = {"loss": "cross_entropy()"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Settings:
   Attributes:
     config: the config itself, locked.
     model: the model's constructor and arguments.
-    optimizer: gradients to direction.
+    loss: of logits against targets.
+    optimizer: gradients to direction or update, see `rethink/descent.py`.
     schedule: step to factor on the learning rate.
     corruptions: in the order in which they act.
     regularizers: in the order in which they act.
@@ -66,6 +72,7 @@ class Settings:
 
   config: Any  # an ml_collections.ConfigDict, whose fields are dynamic
   model: specs.Call
+  loss: specs.Call
   optimizer: specs.Call
   schedule: specs.Call
   corruptions: tuple[specs.Call, ...]
@@ -116,7 +123,10 @@ def resolve(config: Any) -> Settings:
 
   components = {
     "model": models.parse(config.model),
-    "optimizer": call(config, "optimizer", optimizers),
+    "loss": specs.parse(
+      config.loss, specs.public(losses), "loss", leading=2, given=()
+    ),
+    "optimizer": descent.parse(config.optimizer, specs.public(optimizers)),
     "schedule": call(config, "schedule", schedules),
     "corruptions": calls(config, "corruptions", corruptions),
     "regularizers": calls(config, "regularizers", regularizers),
@@ -157,4 +167,7 @@ def parts(
       if isinstance(value, specs.Call)
       else [str(call) for call in value]
     )
+  for field, value in ADDED_FIELDS.items():
+    if outcome.get(field) == value:
+      del outcome[field]
   return outcome, bookkeeping

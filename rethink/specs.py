@@ -12,7 +12,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, NamedTuple
 
 from rethink import errors
@@ -88,13 +88,22 @@ class Call(NamedTuple):
     return self.function(*args, **self.kwargs)
 
 
-def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
+def parse(
+  text: str,
+  known: Mapping[str, Callable],
+  field: str,
+  leading: int = 0,
+  given: Collection[str] = _GIVEN,
+) -> Call:
   """Reads a call such as "dropout(0.5)".
 
   Args:
     text: the call; the parentheses may be left out.
     known: the components that may be named without a module path.
     field: the config field, for messages.
+    leading: parameters at the front that the package fills in by position,
+      whatever they are called.
+    given: names of the other parameters that the package fills in.
 
   Raises:
     ConfigError: naming the field, what is wrong and what exists.
@@ -128,7 +137,8 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
       f"config.{field}: there is no {name!r}; there are:"
       f" {', '.join(sorted(known))} (your own: my.module:{name}(...))"
     )
-  bound = _bind(function, args, pairs, f"config.{field}: {text!r}")
+  where = f"config.{field}: {text!r}"
+  bound = _bind(function, args, pairs, where, leading, given)
   return Call(f"{path}:{name}" if path else name, function, bound)
 
 
@@ -154,12 +164,12 @@ def _own(path: str, name: str, field: str) -> Callable[..., Any]:
     ) from None
 
 
-def _bind(function, args, pairs, where):
+def _bind(function, args, pairs, where, leading, given_names):
   signature = inspect.signature(function, eval_str=True)
   parameters = {
     name: parameter
-    for name, parameter in signature.parameters.items()
-    if name not in _GIVEN
+    for name, parameter in list(signature.parameters.items())[leading:]
+    if name not in given_names
   }
   known = ", ".join(parameters) or "none"
   if len(args) > len(parameters):

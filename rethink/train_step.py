@@ -7,9 +7,16 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
-from rethink import compiled, errors, evaluate, metrics, models
+from rethink import (
+  compiled,
+  descent,
+  errors,
+  evaluate,
+  hooks,
+  metrics,
+  models,
+)
 from rethink.pipeline import preprocess, resident
 
 
@@ -82,11 +89,12 @@ def create_train_state(
       f"config.model keeps {sorted(variables)}; only the collections 'params'"
       " and 'batch_stats' are trained and saved"
     )
+  rate = compiled.learning_rate(static, traced, jnp.int32(0))
   return TrainState(
     step=jnp.int32(0),
     params=params,
     batch_stats=batch_stats,
-    opt_state=static.optimizer(traced.optimizer).init(params),
+    opt_state=descent.init(static.optimizer, traced.optimizer, rate, params),
     averages=(params, batch_stats) if static.averaged else (),
     sums=metrics.zeros(),
     bad_step=jnp.int32(-1),
@@ -102,11 +110,12 @@ def train_step(
   """One step of gradient descent on the mean loss of one batch.
 
   Raises:
-    ConfigError: if the model has auxiliary heads and no weight for them.
+    ConfigError: if the model has auxiliary heads and no weight for them, or
+      the loss is not one number per example.
   """
   key = jax.random.fold_in(traced.key, state.step)
   augment_key, dropout_key = jax.random.split(key)
-  hooks = [
+  active = [
     regularizer(floats)
     for regularizer, floats in zip(
       static.regularizers, traced.regularizers, strict=True
@@ -114,12 +123,15 @@ def train_step(
   ]
   augments = [
     h.augment
-    for h in hooks
+    for h in active
     if h.augment and not (static.streamed and h.frame is not None)
   ]
   images = preprocess.training(
     augment_key, batch.image, augments, static.image_size, static.normalize
-  ).astype(static.dtype)
+  )
+  one_hot = jax.nn.one_hot(batch.label, static.num_classes)
+  images, mixed = hooks.apply_batch(active, key, images, one_hot)
+  images = images.astype(static.dtype)
 
   def loss_fn(params):
     variables = {
@@ -134,30 +146,37 @@ def train_step(
       mutable=["batch_stats", "auxiliary"],
     )
     logits = jnp.asarray(logits, jnp.float32)
-    targets = jax.nn.one_hot(batch.label, logits.shape[-1])
-    for hook in hooks:
+    targets = mixed
+    for hook in active:
       targets = hook.targets(targets) if hook.targets else targets
-    loss = optax.softmax_cross_entropy(logits, targets).mean()
+    loss = compiled.mean_loss(static, traced, logits, targets)
     for head in jax.tree.leaves(updated.get("auxiliary", {})):
       head = jnp.asarray(head, jnp.float32)
-      more = optax.softmax_cross_entropy(head, targets).mean()
+      more = compiled.mean_loss(static, traced, head, targets)
       loss = loss + models.auxiliary_weight(static.model) * more
-    for hook in hooks:
+    for hook in active:
       loss = loss + hook.penalty(params) if hook.penalty else loss
     return loss, (logits, updated.get("batch_stats", {}))
 
-  grads, (logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
-  rate = compiled.learning_rate(static, traced, state.step)
-  direction, opt_state = static.optimizer(traced.optimizer).update(
-    grads, state.opt_state, state.params
+  gradients = hooks.wrap_gradients(
+    active, key, state.step, jax.grad(loss_fn, has_aux=True)
   )
-  params = jax.tree.map(lambda p, d: p - rate * d, state.params, direction)
-  for hook in hooks:
+  grads, (logits, batch_stats) = gradients(state.params)
+  rate = compiled.learning_rate(static, traced, state.step)
+  params, opt_state = descent.step(
+    static.optimizer,
+    traced.optimizer,
+    rate,
+    grads,
+    state.opt_state,
+    state.params,
+  )
+  for hook in active:
     if hook.update:
       params = hook.update(params, state.params, rate)
   averages = state.averages
   if static.averaged:
-    averages = _average(
+    averages = descent.average(
       averages, (params, batch_stats), traced.ema_decay, state.step
     )
 
@@ -174,15 +193,6 @@ def train_step(
     sums=kept + new,
     bad_step=jnp.where(bad, state.step, state.bad_step),
   )
-
-
-def _average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:
-  """The next exponential average, with TensorFlow's short start.
-
-  TensorFlow, too, averages the running statistics of batch norm once more.
-  """
-  decay = jnp.minimum(decay, (1 + step) / (10 + step))
-  return optax.incremental_update(new, old, 1 - decay)
 
 
 Advance = Callable[

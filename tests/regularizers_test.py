@@ -60,11 +60,15 @@ def _draws(regularizer, image, size=8, n=200):
 
 
 def _act(regularizer, image):
-  """What each of the four hooks of the training step makes of an input."""
+  """What each of the hooks of the training step makes of an input."""
   key, params = jax.random.key(1), _params()
+  images, step = jnp.stack([image, image[::-1]]), jnp.int32(3)
   return {
     "augment": regularizer.augment and regularizer.augment(key, image, 6),
     "targets": regularizer.targets and regularizer.targets(jnp.eye(4)),
+    "batch": regularizer.batch and regularizer.batch(key, images, jnp.eye(2)),
+    "gradient": regularizer.gradient
+    and regularizer.gradient(lambda p: (p, 0.0), params, key, step),
     "penalty": regularizer.penalty and regularizer.penalty(params),
     "update": regularizer.update and regularizer.update(params, params, 0.1),
   }
