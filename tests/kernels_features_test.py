@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from rethink import errors
-from rethink.kernels import convolution, features, fitting, primal, solver
+from rethink.kernels import (
+  convolution,
+  features,
+  fitting,
+  least_squares,
+  solver,
+)
 from tests import conftest
 
 
@@ -182,7 +188,7 @@ def test_primal_solution_is_that_of_the_pseudo_inverse(ridge, rank):
   if rank < 20:  # exactly so, also in float32
     rows[:, rank:] = rows[:, : 20 - rank]
   targets = rng.normal(size=(3000, 3))
-  found = primal.least_squares(rows, targets, ridge)
+  found = least_squares.solve(rows, targets, ridge)
   double = rows.astype(np.float64)
   gram = double.T @ double + ridge * np.eye(20)
   expected = np.linalg.pinv(gram) @ double.T @ targets

@@ -8,9 +8,9 @@ from rethink import errors
 from rethink.kernels import (
   convolution,
   fitting,
+  least_squares,
   memory,
   preconditioners,
-  primal,
 )
 from tests import kernels_oracle as oracle
 
@@ -44,7 +44,7 @@ def test_memory_is_checked_before_any_tile_is_made(preconditioner, monkeypatch):
 def test_primal_checks_memory(monkeypatch):
   monkeypatch.setattr(memory, "available_bytes", lambda: 100)
   with pytest.raises(errors.ConfigError, match="least squares in 5 features"):
-    primal.least_squares(np.zeros((50, 5), np.float32), np.zeros((50, 2)))
+    least_squares.solve(np.zeros((50, 5), np.float32), np.zeros((50, 2)))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import bits, errors
-from rethink.kernels import maps, memory, tiles
+from rethink.kernels import feature_ops, memory, tiles
 
 _PER_FILTER = 8  # two rectifiers in four quadrants
 _PATCHES = 100_000  # from which the whitening is estimated
@@ -63,7 +63,7 @@ class Filters:
       )
     self.count, self._side, self._alpha = count, side, alpha
     self.num_features = count * _PER_FILTER + 1
-    mean, whitening = maps.zca(
+    mean, whitening = feature_ops.zca(
       _patches(
         images, min(_PATCHES, 50 * len(images)), side, seed, "whitening"
       ),
@@ -83,7 +83,7 @@ class Filters:
     for start in range(0, self.count, _BLOCK):
       bank = jnp.asarray(self._bank[..., start : start + _BLOCK])
       offsets = jnp.asarray(self._offsets[start : start + _BLOCK])
-      yield lambda images, bank=bank, offsets=offsets: maps.in_chunks(
+      yield lambda images, bank=bank, offsets=offsets: feature_ops.in_chunks(
         lambda part: _features(part, bank, offsets, self._alpha), images
       )
 
@@ -223,16 +223,18 @@ def _features(images, bank, offsets, alpha):
   box = jnp.full(
     (side, side, channels, 1), 1 / (side * side * channels), "float32"
   )
-  mean = maps.convolve(images, box, "VALID")
-  variance = jnp.maximum(maps.convolve(images**2, box, "VALID") - mean**2, 0)
+  mean = feature_ops.convolve(images, box, "VALID")
+  variance = jnp.maximum(
+    feature_ops.convolve(images**2, box, "VALID") - mean**2, 0
+  )
   totals = jnp.sum(bank, (0, 1, 2))[None, None, None]
-  response = maps.convolve(images, bank, "VALID") - mean * totals
+  response = feature_ops.convolve(images, bank, "VALID") - mean * totals
   response = response / jnp.sqrt(variance + _CONTRAST)
   response = response - offsets[None, None, None]
   both = jnp.concatenate([response, -response], -1)
   rectified = jnp.maximum(both - alpha, 0)
   height = rectified.shape[1]
-  pooled = maps.mean_pool(rectified, -(-height // 2), height // 2)
+  pooled = feature_ops.mean_pool(rectified, -(-height // 2), height // 2)
   return pooled.reshape(len(images), -1)
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import errors, specs
-from rethink.kernels import convolution, maps
+from rethink.kernels import convolution, feature_ops
 
 Map = Callable[[np.ndarray], np.ndarray]
 _AtLeastOne = Annotated[int, specs.Range(1, 1e9)]
@@ -48,7 +48,7 @@ def whiten(images: np.ndarray, epsilon: specs.NotNegative = 0.01) -> Map:
   """
   shape = images.shape[1:]
   flat = images.reshape(len(images), -1)
-  mean, zca = (x.astype(np.float32) for x in maps.zca(flat, epsilon))
+  mean, zca = (x.astype(np.float32) for x in feature_ops.zca(flat, epsilon))
   return lambda rows: ((rows.reshape(len(rows), -1) - mean) @ zca).reshape(
     -1, *shape
   )
@@ -103,13 +103,15 @@ def gabor(
     rows = rows.transpose(0, 3, 1, 2).reshape(-1, height, width, 1)
     pooled = []
     for bank in banks:
-      both = maps.convolve(rows, bank, "SAME")
+      both = feature_ops.convolve(rows, bank, "SAME")
       even, odd = jnp.split(both, 2, axis=-1)
-      pooled.append(maps.mean_pool(jnp.sqrt(even**2 + odd**2), pool, pool))
+      pooled.append(
+        feature_ops.mean_pool(jnp.sqrt(even**2 + odd**2), pool, pool)
+      )
     out = jnp.concatenate(pooled, -1)
     return out.reshape(n, channels, -1).reshape(n, -1)
 
-  return lambda rows: maps.in_chunks(magnitudes, rows)
+  return lambda rows: feature_ops.in_chunks(magnitudes, rows)
 
 
 def random_convolution(

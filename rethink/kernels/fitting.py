@@ -13,8 +13,8 @@ from rethink.kernels import (
   diagnostics,
   features,
   gram,
+  least_squares,
   memory,
-  primal,
   solver,
   tiles,
 )
@@ -129,7 +129,7 @@ def interpolate(problem: Problem) -> Fitted:
   if filters is not None:
     size = filters.num_features
     if linear and size < len(targets):  # before minutes go into features
-      primal.check_memory(len(targets), size, problem.num_classes)
+      least_squares.check_memory(len(targets), size, problem.num_classes)
     if not linear or size < len(targets):
       splits, filters = tuple(convolution.features(filters, *splits)), None
   seconds = {"features": time.monotonic() - began}
@@ -172,7 +172,7 @@ def interpolate(problem: Problem) -> Fitted:
 
 def _primal(problem, splits, targets, chosen, seconds) -> Fitted:
   began = time.monotonic()
-  found = primal.least_squares(splits[0], targets, problem.ridge)
+  found = least_squares.solve(splits[0], targets, problem.ridge)
   report = {
     **chosen,
     "parameters": found.weights.size,

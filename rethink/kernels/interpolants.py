@@ -15,7 +15,7 @@ from rethink.kernels import (
   diagnostics,
   fitting,
   gram,
-  linear,
+  linear_models,
   memory,
 )
 
@@ -98,7 +98,7 @@ def sgd(
   Args:
     problem: with kernel linear(), more features than points, without ridge.
     epochs: passes over the points.
-    learning_rate: see `linear.sgd`.
+    learning_rate: see `linear_models.sgd`.
     start: standard deviation of the normal weights at the start; 0 is zero.
     seed: draws the start and the orders.
   """
@@ -112,7 +112,7 @@ def sgd(
       f" {n:,} points"
     )
   rng = np.random.default_rng(seed)
-  path = linear.sgd(
+  path = linear_models.sgd(
     points,
     np.eye(classes)[problem.labels],
     epochs=epochs,
@@ -120,7 +120,7 @@ def sgd(
     start=start * rng.normal(size=(d, classes)),
     seed=seed,
   )
-  values = linear.hessian_spectrum(points)
+  values = linear_models.hessian_spectrum(points)
   report = {
     "features": d,
     "parameters": path.weights.size,

@@ -29,7 +29,7 @@ class Weights(NamedTuple):
 
 
 def check_memory(n: int, d: int, classes: int) -> None:
-  """Refuses `least_squares` of [n, d] features that would not fit.
+  """Refuses `solve` for [n, d] features that would not fit.
 
   Raises:
     ConfigError: if memory does not suffice.
@@ -39,7 +39,7 @@ def check_memory(n: int, d: int, classes: int) -> None:
   )
 
 
-def least_squares(
+def solve(
   features: np.ndarray, targets: np.ndarray, ridge: float = 0.0
 ) -> Weights:
   """Minimizes |F w - Y|^2 + ridge |w|^2, by QR of blocks of rows in float64.
