@@ -65,9 +65,9 @@ def test_filters_are_nested_and_follow_the_seed():
   assert not np.allclose(few._bank, other._bank)
 
 
-@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_blocked_gram_matrix_is_that_of_all_features(dtype, hold, monkeypatch):
+def test_blocked_gram_matrix_is_that_of_all_features(dtype, cache, monkeypatch):
   monkeypatch.setattr(convolution, "_BLOCK", 4)  # 4, 4 and 1 filters
   images = _float(37)
   filters = _filters(images, 9)
@@ -77,7 +77,7 @@ def test_blocked_gram_matrix_is_that_of_all_features(dtype, hold, monkeypatch):
   assert (train[:, 72] == 1).all() and (test[:, 72] == 1).all()
   np.testing.assert_allclose(train[:, :72].mean(0), 0, atol=1e-5)
   np.testing.assert_allclose(train[:, :72].std(0), 1, atol=1e-4)
-  matrix = convolution.ConvolutionGram(filters, images, 16, hold)
+  matrix = convolution.ConvolutionGram(filters, images, 16, cache)
   whole = train @ train.T
   lower = matrix.fill(dtype, 0.25)
   size = matrix.layout.size

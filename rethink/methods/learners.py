@@ -195,4 +195,4 @@ def construction(context: Context, depth: int = 0) -> Fitted:
 
 
 def _matrix(context: Context, kernel: str) -> gram.PointGram:
-  return gram.PointGram(gram.parse(kernel), context.points, hold=True)
+  return gram.PointGram(gram.parse(kernel), context.points, cache=True)
