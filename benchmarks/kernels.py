@@ -30,7 +30,7 @@ def ours(points, targets):
   from rethink.kernels import gram, solver
 
   kernel = gram.parse(f"gaussian(bandwidth={BANDWIDTH})")
-  matrix = gram.PointGram(kernel, points.astype(np.float32), hold=True)
+  matrix = gram.PointGram(kernel, points.astype(np.float32), cache=True)
   found = solver.solve(matrix, targets, tolerance=TOLERANCE)
   return found.coefficients, found.seconds
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rethink.kernels import diagnostics, gram, linear
+from rethink.kernels import diagnostics, gram, linear_models
 from tests import kernels_oracle as oracle
 
 KERNEL = "gaussian(bandwidth=2.5)"
@@ -64,7 +64,9 @@ def test_being_wrong_on_more_points_costs_norm():
 @pytest.mark.parametrize("learning_rate", [0.5, 1.0])
 def test_sgd_from_zero_ends_at_the_min_norm_interpolant(learning_rate):
   points, targets = oracle.data(20, 120)
-  path = linear.sgd(points, targets, epochs=100, learning_rate=learning_rate)
+  path = linear_models.sgd(
+    points, targets, epochs=100, learning_rate=learning_rate
+  )
   assert path.distance[0] == 1.0
   assert path.distance[-1] < 1e-9 and path.residual[-1] < 1e-9
   assert path.steps[-1] == 2000
@@ -76,7 +78,7 @@ def test_sgd_from_elsewhere_interpolates_and_keeps_what_the_data_do_not_see():
   points, targets = oracle.data(20, 120)
   x = points.astype(float)
   start = np.random.default_rng(0).normal(size=(120, 3))
-  path = linear.sgd(points, targets, epochs=60, start=start)
+  path = linear_models.sgd(points, targets, epochs=60, start=start)
   assert path.residual[-1] < 1e-9 and path.distance[-1] > 1
   unseen = start - np.linalg.pinv(x) @ (x @ start)
   expected = np.linalg.pinv(x) @ targets + unseen
@@ -89,6 +91,6 @@ def test_hessian_has_as_many_zeros_as_features_beyond_the_points(n, d):
   curvature = np.random.default_rng(0).uniform(0.1, 2, n)
   x = points.astype(float)
   expected = np.linalg.eigvalsh(x.T @ (curvature[:, None] * x) / n)[::-1]
-  found = linear.hessian_spectrum(points, curvature)
+  found = linear_models.hessian_spectrum(points, curvature)
   np.testing.assert_allclose(found, expected, atol=1e-7)
   assert np.sum(found == 0) == max(0, d - n)

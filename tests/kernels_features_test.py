@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from rethink import errors
-from rethink.kernels import convolution, features, fitting, primal, solver
+from rethink.kernels import (
+  convolution,
+  features,
+  fitting,
+  least_squares,
+  solver,
+)
 from tests import conftest
 
 
@@ -59,9 +65,9 @@ def test_filters_are_nested_and_follow_the_seed():
   assert not np.allclose(few._bank, other._bank)
 
 
-@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_blocked_gram_matrix_is_that_of_all_features(dtype, hold, monkeypatch):
+def test_blocked_gram_matrix_is_that_of_all_features(dtype, cache, monkeypatch):
   monkeypatch.setattr(convolution, "_BLOCK", 4)  # 4, 4 and 1 filters
   images = _float(37)
   filters = _filters(images, 9)
@@ -71,7 +77,7 @@ def test_blocked_gram_matrix_is_that_of_all_features(dtype, hold, monkeypatch):
   assert (train[:, 72] == 1).all() and (test[:, 72] == 1).all()
   np.testing.assert_allclose(train[:, :72].mean(0), 0, atol=1e-5)
   np.testing.assert_allclose(train[:, :72].std(0), 1, atol=1e-4)
-  matrix = convolution.ConvolutionGram(filters, images, 16, hold)
+  matrix = convolution.ConvolutionGram(filters, images, 16, cache)
   whole = train @ train.T
   lower = matrix.fill(dtype, 0.25)
   size = matrix.layout.size
@@ -182,7 +188,7 @@ def test_primal_solution_is_that_of_the_pseudo_inverse(ridge, rank):
   if rank < 20:  # exactly so, also in float32
     rows[:, rank:] = rows[:, : 20 - rank]
   targets = rng.normal(size=(3000, 3))
-  found = primal.least_squares(rows, targets, ridge)
+  found = least_squares.solve(rows, targets, ridge)
   double = rows.astype(np.float64)
   gram = double.T @ double + ridge * np.eye(20)
   expected = np.linalg.pinv(gram) @ double.T @ targets

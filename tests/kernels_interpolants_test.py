@@ -94,7 +94,7 @@ def test_sgd_from_zero_predicts_what_the_least_norm_predicts():
     ("wrong_on_test", dict(ridge=1.0), "config.ridge must be 0"),
     ("random_centres", dict(ridge=1.0), "config.ridge must be 0"),
     ("sgd", {}, r"needs config.kernel='linear\(\)'"),
-    ("sgd", dict(kernel="linear()"), "36 features of 40 points"),
+    ("sgd", dict(kernel="linear()"), "36 features for 40 points"),
   ],
 )
 def test_what_does_not_fit_together_is_named(name, fields, message):
@@ -113,10 +113,10 @@ def test_the_spectrum_is_of_the_kernel_on_some_of_the_points():
   np.testing.assert_array_equal(curve["rank"], np.arange(1, 21))
 
 
-def test_filters_may_be_held_or_computed_anew(monkeypatch):
+def test_filters_may_be_cached_or_recomputed(monkeypatch):
   steps = ("random_convolution(30, 3)",)
   problem = _problem(kernel="linear()", steps=steps)
   held = interpolants.min_norm(problem)
-  monkeypatch.setattr(fitting, "_HOLD", 0.0)
+  monkeypatch.setattr(fitting, "_CACHE_SHARE", 0.0)
   anew = interpolants.min_norm(problem)
   np.testing.assert_allclose(held.test, anew.test, atol=1e-6)

@@ -8,9 +8,9 @@ from rethink import errors
 from rethink.kernels import (
   convolution,
   fitting,
+  least_squares,
   memory,
   preconditioners,
-  primal,
 )
 from tests import kernels_oracle as oracle
 
@@ -24,7 +24,7 @@ def test_what_does_not_fit_is_refused_with_what_does():
     memory.check(need, 1001, "this", available=4_000_000)
   message = str(caught.value)
   assert "this with 1,001 points" in message
-  assert "the most that fits is 1,000 points" in message
+  assert "enough for 1,000 points" in message
 
 
 @pytest.mark.parametrize("preconditioner", ["cholesky()", "nystrom(rank=40)"])
@@ -37,14 +37,14 @@ def test_memory_is_checked_before_any_tile_is_made(preconditioner, monkeypatch):
 
   monkeypatch.setattr(oracle.gram.PointGram, "fill", refuse)
   monkeypatch.setattr(oracle.gram.PointGram, "columns", refuse)
-  with pytest.raises(errors.ConfigError, match="the most that fits is"):
+  with pytest.raises(errors.ConfigError, match="enough for [0-9]+ points"):
     oracle.solve("gaussian()", points, targets, preconditioner=preconditioner)
 
 
 def test_primal_checks_memory(monkeypatch):
   monkeypatch.setattr(memory, "available_bytes", lambda: 100)
   with pytest.raises(errors.ConfigError, match="least squares in 5 features"):
-    primal.least_squares(np.zeros((50, 5), np.float32), np.zeros((50, 2)))
+    least_squares.solve(np.zeros((50, 5), np.float32), np.zeros((50, 2)))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_limit_of_a_control_group_counts(
   (tmp_path / "mine").write_text(mine + "\n")
   group = tmp_path / "groups" / folder
   (group / "step_0").mkdir(parents=True)
-  monkeypatch.setattr(memory, "_MINE", tmp_path / "mine")
+  monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "mine")
   monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
   (group / use).write_text("3000000\n")
   (group / "memory.stat").write_text(f"anon 5\n{cached} 2000000\nshmem 1\n")
@@ -137,7 +137,7 @@ def test_the_limit_of_a_control_group_counts(
 
 def test_the_peak_is_of_what_came_since():
   def spent(megabytes: int) -> float:
-    memory.forget_peak()
+    memory.reset_peak()
     before = memory.peak_bytes()
     np.ones(megabytes * 125_000)
     return (memory.peak_bytes() - before) / 1e6

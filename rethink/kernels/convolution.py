@@ -1,7 +1,7 @@
-"""Random convolutional features in blocks of filters, and their Gram matrix.
+"""Random convolutional features, computed in blocks, and their Gram matrix.
 
-The random conv-net of the paper's Table 3: Coates & Ng (2012) with randomly
-selected patches in place of learned filters.
+The random convolutional network of the paper's Table 3: Coates & Ng (2012),
+with randomly chosen patches in place of learned filters.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,27 +11,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import bits, errors
-from rethink.kernels import maps, memory, tiles
+from rethink.kernels import feature_ops, memory, tiles
 
-_PER_FILTER = 8  # two rectifiers in four quadrants
-_PATCHES = 100_000  # from which the whitening is estimated
-_CONTRAST = 10 / 255**2  # the 10 of Coates & Ng, whose pixels go to 255
-_BLOCK = 256  # filters at a time
+_PER_FILTER = 8  # features: two rectifiers, averaged in four quadrants
+_PATCHES = 100_000  # used to estimate the whitening, at most
+_CONTRAST = 10 / 255**2  # Coates & Ng add 10; their pixels go up to 255
+_BLOCK = 256  # filters computed at a time: bounds memory
 
 
 class Filters:
   """Whitened random patches of training images, as filters.
 
-  A patch of an image (side x side x channels, stride 1) has its mean removed,
-  is divided by sqrt(variance + 10 / 255^2) and ZCA-whitened, w = W (x - m). A
-  filter is such a patch of a training image at a random position, scaled to
-  length 1. Its response a goes through max(0, a - alpha) and
-  max(0, -a - alpha), each averaged over the quadrants of the image (which share
-  their border where the responses are odd in number): eight features a filter.
+  Every patch of an image (side x side x channels, stride 1) is normalized: its
+  mean is subtracted, it is divided by sqrt(variance + 10 / 255^2) and
+  ZCA-whitened, w = W (x - m). A filter is a normalized patch of a training
+  image at a random position, scaled to length 1. Its response a passes through
+  max(0, a - alpha) and max(0, -a - alpha), and both are averaged over the four
+  quadrants of the image: eight features per filter. Quadrants share their
+  border if the number of responses per row or column is odd.
 
   Attributes:
-    count: filters.
-    num_features: eight a filter, and a constant (see `ConvolutionGram`).
+    count: number of filters.
+    num_features: eight per filter, plus a constant (see `ConvolutionGram`).
   """
 
   def __init__(
@@ -43,27 +44,29 @@ class Filters:
     epsilon: float = 0.1,
     seed: int = 0,
   ):
-    """Selects patches and estimates their whitening.
+    """Chooses the patches and estimates their whitening.
 
     Args:
       images: float32[n, height, width, channels] in [0, 1], training split.
-      count: filters; those of a smaller count are the first of a larger one.
-      side: of a patch, in pixels.
+      count: number of filters; a larger count keeps the filters of a smaller
+        one and adds more.
+      side: height and width of a patch, in pixels.
       alpha: threshold of the rectifiers.
       epsilon: added to the eigenvalues of the patches' covariance.
-      seed: selects patches; a stream of its own.
+      seed: chooses the patches.
 
     Raises:
-      ConfigError: if a patch is larger than the images allow.
+      ConfigError: if a patch is as large as the images or larger.
     """
     if side >= min(images.shape[1:3]):
       raise errors.ConfigError(
-        f"features: a patch of {side} pixels needs larger images than"
-        f" {images.shape[1]}x{images.shape[2]}"
+        f"config.features: a patch of {side} pixels needs larger images than"
+        f" {images.shape[1]}x{images.shape[2]}; choose a smaller patch in"
+        " random_convolution()"
       )
     self.count, self._side, self._alpha = count, side, alpha
     self.num_features = count * _PER_FILTER + 1
-    mean, whitening = maps.zca(
+    mean, whitening = feature_ops.zca(
       _patches(
         images, min(_PATCHES, 50 * len(images)), side, seed, "whitening"
       ),
@@ -79,22 +82,26 @@ class Filters:
     self._bank = bank.astype(np.float32)
 
   def blocks(self) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """Maps from images to float32[n, features] of a few filters each."""
+    """Yields functions from images to the features of a few filters each.
+
+    Each returns float32[n, 8 * filters of the block].
+    """
     for start in range(0, self.count, _BLOCK):
       bank = jnp.asarray(self._bank[..., start : start + _BLOCK])
       offsets = jnp.asarray(self._offsets[start : start + _BLOCK])
-      yield lambda images, bank=bank, offsets=offsets: maps.in_chunks(
+      yield lambda images, bank=bank, offsets=offsets: feature_ops.in_chunks(
         lambda part: _features(part, bank, offsets, self._alpha), images
       )
 
 
 class ConvolutionGram:
-  """F F^T of standardized features F that are never held together.
+  """F F^T of standardized features F, without ever storing all of F.
 
-  Each pass over the features computes them anew, a block of filters at a time,
-  every feature with mean 0 and variance 1 over the training images. One more
-  feature is the constant 1: with all means removed no function could be 1 at
-  every training image. See `gram.Gram` for the interface.
+  Each pass recomputes the features, one block of filters at a time, and scales
+  every feature to mean 0 and variance 1 over the training images. The constant
+  1 is added as one more feature: without it, no linear function of centred
+  features could equal 1 at every training image. See `gram.Gram` for the
+  interface.
   """
 
   def __init__(
@@ -102,28 +109,33 @@ class ConvolutionGram:
     filters: Filters,
     images: np.ndarray,
     tile: int = 0,
-    hold: bool = False,
+    cache: bool = False,
   ):
-    """Takes images; nothing is computed yet.
+    """Stores the images; computes nothing yet.
 
     Args:
-      filters: whose features.
+      filters: the filters whose features make F.
       images: float32[n, height, width, channels] in [0, 1], training split.
       tile: rows of a tile, see `tiles.layout`.
-      hold: keep K in float64, so that only `fill` and `predict` pass over the
-        features: twice the memory of a float32 factor.
+      cache: keep K in float64, so that products with K need no pass over the
+        features. It takes twice the memory of a float32 factor.
     """
     self.layout = tiles.layout(len(images), tile)
-    self.points, self._filters, self._hold = images, filters, hold
-    self._held: tiles.Tiles = []
+    self.points, self._filters, self._cache = images, filters, cache
+    self._cached: tiles.Tiles = []
 
   def bytes(self, n: int) -> int:
     block = min(_BLOCK, self._filters.count) * _PER_FILTER
-    held = tiles.layout(n, self.layout.size).lower_bytes(8) if self._hold else 0
-    return 4 * n * (self.points[0].size + 3 * block) + held
+    cached = (
+      tiles.layout(n, self.layout.size).lower_bytes(8) if self._cache else 0
+    )
+    return 4 * n * (self.points[0].size + 3 * block) + cached
 
-  def _passes(self, *others: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """For each block, its features of the training images and of others."""
+  def _standardized(self, *others: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Yields each block's features: of the training images, then of others.
+
+    Means and variances are always those of the training images.
+    """
     for block in self._filters.blocks():
       train = block(self.points)
       shift, scale = _moments(train)
@@ -137,27 +149,27 @@ class ConvolutionGram:
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
     with jax.enable_x64(True):
-      if not self._hold:
+      if not self._cache:
         return self._sum(dtype, shift)
-      if not self._held:
-        self._held = self._sum("float64", 0.0)
+      if not self._cached:
+        self._cached = self._sum("float64", 0.0)
       return [
         [
           tiles.shifted(tile, shift if j == i else 0.0, dtype=dtype)
           for j, tile in enumerate(row)
         ]
-        for i, row in enumerate(self._held)
+        for i, row in enumerate(self._cached)
       ]
 
   def _sum(self, dtype: str, shift: float) -> tiles.Tiles:
-    """F F^T + shift I, a block of features after the other."""
+    """Returns F F^T + shift I, summed up block by block."""
     layout, size = self.layout, self.layout.size
     # subtract_product accumulates -F F^T.
     lower = [
       [jnp.zeros((size, size), dtype) for _ in range(i + 1)]
       for i in range(layout.count)
     ]
-    for (train,) in self._passes():
+    for (train,) in self._standardized():
       parts = layout.split(train.astype(dtype))
       for i, row in enumerate(lower):
         for j in range(i + 1):
@@ -165,24 +177,27 @@ class ConvolutionGram:
     for i, row in enumerate(lower):
       row[:] = [-tile for tile in row]
       real = np.arange(i * size, (i + 1) * size) < layout.n
+      # Padding rows get a 1 on the diagonal, so that the factor exists.
       row[i] += jnp.diag(jnp.asarray(np.where(real, shift, 1), dtype))
     return lower
 
   def product(self, x: np.ndarray) -> np.ndarray:
-    if not self._held:
-      return self._weighted(x)
+    if not self._cached:
+      return self._multiply_features(x)
     with jax.enable_x64(True):
       parts = self.layout.split(x)
-      held = self._held
-      return self.layout.join(tiles.multiply(lambda i, j: held[i][j], parts))
+      lower = self._cached
+      return self.layout.join(tiles.multiply(lambda i, j: lower[i][j], parts))
 
   def predict(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return self._weighted(x, points)
+    return self._multiply_features(x, points)
 
-  def _weighted(self, x: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """F' F^T x, where F' are the last features: of the images, or others."""
+  def _multiply_features(
+    self, x: np.ndarray, *others: np.ndarray
+  ) -> np.ndarray:
+    """Returns G F^T x; G are the features of `others` if given, else F."""
     total = 0.0
-    for train, *rest in self._passes(*others):
+    for train, *rest in self._standardized(*others):
       left = (rest or [train])[0].astype(np.float64)
       total = total + left @ (train.astype(np.float64).T @ x)
     return np.asarray(total)
@@ -194,50 +209,59 @@ class ConvolutionGram:
 
 
 def features(filters: Filters, *splits: np.ndarray) -> list[np.ndarray]:
-  """All standardized features and the constant, float32[n, d] for each split.
+  """Returns all standardized features and the constant for each split.
 
   Args:
-    filters: whose features.
-    *splits: images; the first ones are the training split.
+    filters: the filters whose features are computed.
+    *splits: images, the training split first.
+
+  Returns:
+    float32[n, d] for each split.
 
   Raises:
-    ConfigError: if memory does not suffice.
+    ConfigError: if the features do not fit into memory.
   """
   width, others = filters.num_features, sum(map(len, splits[1:]))
   memory.check(
     lambda n: 4 * width * (n + others), len(splits[0]), f"{width:,} features"
   )
-  found = [np.empty((len(images), width), np.float32) for images in splits]
+  out = [np.empty((len(images), width), np.float32) for images in splits]
   end = 0
-  for parts in ConvolutionGram(filters, splits[0])._passes(*splits[1:]):
-    start, end = end, end + parts[0].shape[1]
-    for whole, part in zip(found, parts, strict=True):
-      whole[:, start:end] = part
-  return found
+  for blocks in ConvolutionGram(filters, splits[0])._standardized(*splits[1:]):
+    start, end = end, end + blocks[0].shape[1]
+    for columns, block in zip(out, blocks, strict=True):
+      columns[:, start:end] = block
+  return out
 
 
 @jax.jit
 def _features(images, bank, offsets, alpha):
   side, _, channels, _ = bank.shape
-  images = images - 0.5  # variances near 0 lose fewer digits
+  # The filters do not see a constant, but E[x^2] - E[x]^2 below loses fewer
+  # digits around 0.
+  images = images - 0.5
   box = jnp.full(
     (side, side, channels, 1), 1 / (side * side * channels), "float32"
   )
-  mean = maps.convolve(images, box, "VALID")
-  variance = jnp.maximum(maps.convolve(images**2, box, "VALID") - mean**2, 0)
+  mean = feature_ops.convolve(images, box, "VALID")
+  variance = jnp.maximum(
+    feature_ops.convolve(images**2, box, "VALID") - mean**2, 0
+  )
+  # Centring a patch and then filtering it is filtering it, minus the patch's
+  # mean times the sum of the filter: no patch is ever extracted.
   totals = jnp.sum(bank, (0, 1, 2))[None, None, None]
-  response = maps.convolve(images, bank, "VALID") - mean * totals
+  response = feature_ops.convolve(images, bank, "VALID") - mean * totals
   response = response / jnp.sqrt(variance + _CONTRAST)
   response = response - offsets[None, None, None]
   both = jnp.concatenate([response, -response], -1)
   rectified = jnp.maximum(both - alpha, 0)
   height = rectified.shape[1]
-  pooled = maps.mean_pool(rectified, -(-height // 2), height // 2)
+  pooled = feature_ops.mean_pool(rectified, -(-height // 2), height // 2)
   return pooled.reshape(len(images), -1)
 
 
 def _patches(images, count, side, seed, tag):
-  """float64[count, d] contrast-normalized patches at random positions."""
+  """Returns float64[count, d]: contrast-normalized patches, drawn at random."""
   n, height, width, _ = images.shape
   words = bits.bits(
     seed, f"patches/{tag}", np.arange(count, dtype=np.uint64), 3
@@ -258,7 +282,7 @@ def _patches(images, count, side, seed, tag):
 
 
 def _moments(rows):
-  """(mean, 1 / standard deviation) of each column; 0 for constant ones."""
+  """Returns each column's mean and 1 / standard deviation (0 if constant)."""
   mean = rows.mean(0, dtype=np.float64).astype(np.float32)
   std = rows.std(0, dtype=np.float64).astype(np.float32)
   return mean, np.divide(1, std, np.zeros_like(std), where=std > 1e-6)

@@ -1,9 +1,10 @@
-"""Every public function is a step from images to features.
+"""Feature extraction: every public function is a step of `config.features`.
 
-A step sees the training images, fits what it needs to them and returns the map
-that is applied to training and test images alike. Steps are calls in strings,
-in order: ("standardize()", "gabor()"). Images come as float32 [n, height,
-width, channels] in [0, 1]; no step at all is raw pixels.
+A step estimates what it needs on the training images and returns the function
+that is then applied to training and test images alike. Steps are written as
+calls in strings and applied in order: ("standardize()", "gabor()"). Images are
+float32 [n, height, width, channels] in [0, 1]; without any step the features
+are the raw pixels.
 """
 
 from collections.abc import Callable
@@ -15,21 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import errors, specs
-from rethink.kernels import convolution, maps
+from rethink.kernels import convolution, feature_ops
 
 Map = Callable[[np.ndarray], np.ndarray]
 _AtLeastOne = Annotated[int, specs.Range(1, 1e9)]
 
 
 def standardize(images: np.ndarray, epsilon: specs.NotNegative = 1e-8) -> Map:
-  """Every feature to mean 0 and variance 1 over the training images.
+  """Scales every feature to mean 0 and variance 1 over the training images.
 
-  No linear function of such features is 1 at every training image: instead of
-  linear(), which cannot interpolate one-hot labels then, take
+  No linear function of centred features equals 1 at every training image, so
+  the kernel linear() cannot interpolate one-hot labels after this step. Use
   polynomial(degree=1), which adds a constant feature.
 
   Args:
-    images: float32[n, ...], of the training split.
+    images: float32[n, ...], training split.
     epsilon: added to the variance.
   """
   mean = images.mean(0, dtype=np.float64)
@@ -39,23 +40,23 @@ def standardize(images: np.ndarray, epsilon: specs.NotNegative = 1e-8) -> Map:
 
 
 def whiten(images: np.ndarray, epsilon: specs.NotNegative = 0.01) -> Map:
-  """ZCA: decorrelates all features, with as little change as possible.
+  """Decorrelates all features by ZCA, which changes them as little as possible.
 
   Args:
-    images: float32[n, ...], of the training split.
-    epsilon: added to the eigenvalues of the covariance; with 0, directions of
-      variance 0 make noise of rounding.
+    images: float32[n, ...], training split.
+    epsilon: added to the eigenvalues of the covariance; with 0, rounding errors
+      in directions of variance 0 are blown up to noise.
   """
   shape = images.shape[1:]
   flat = images.reshape(len(images), -1)
-  mean, zca = (x.astype(np.float32) for x in maps.zca(flat, epsilon))
+  mean, zca = (x.astype(np.float32) for x in feature_ops.zca(flat, epsilon))
   return lambda rows: ((rows.reshape(len(rows), -1) - mean) @ zca).reshape(
     -1, *shape
   )
 
 
 def normalize(images: np.ndarray, epsilon: specs.NotNegative = 1e-8) -> Map:
-  """Every image to mean 0 and length 1: brightness and contrast removed."""
+  """Scales every image to mean 0 and length 1: no brightness, no contrast."""
   del images
 
   def apply(rows: np.ndarray) -> np.ndarray:
@@ -73,23 +74,24 @@ def gabor(
   wavelengths: tuple[float, ...] = (4.0, 8.0),
   pool: _AtLeastOne = 2,
 ) -> Map:
-  """Magnitudes of complex Gabor filters: a wavelet transform, pooled.
+  """Computes magnitudes of complex Gabor filters, averaged over small squares.
 
-  The paper names Gabor wavelets for MNIST and gives no bank; this one has
-  isotropic envelopes of sigma = 0.56 wavelength (one octave of bandwidth) in
-  windows of 6 sigma, `cv2.getGaborKernel` at phases 0 and 90 degrees, each with
-  mean 0 and the pair with length 1. Borders are zero.
+  The paper names Gabor wavelets for MNIST and gives no filter bank. This one
+  has isotropic envelopes of sigma = 0.56 wavelength (one octave of bandwidth)
+  in windows of 6 sigma: `cv2.getGaborKernel` at phases 0 and 90 degrees, each
+  shifted to mean 0, each pair scaled to length 1. Images are padded with zeros.
 
   Args:
-    images: float32[n, height, width, channels]; only its shape matters.
-    orientations: evenly spaced in 180 degrees.
-    wavelengths: of the carriers, in pixels.
+    images: float32[n, height, width, channels]; only the shape matters.
+    orientations: number of orientations, evenly spaced in 180 degrees.
+    wavelengths: wavelengths of the carriers, in pixels.
     pool: side of the squares over which magnitudes are averaged, in pixels.
   """
   _check_images(images, "gabor")
   if not wavelengths or min(wavelengths) < 2:
     raise errors.ConfigError(
-      f"features: gabor(wavelengths={wavelengths}) must all be 2 pixels or more"
+      f"config.features: in gabor(wavelengths={wavelengths}) every wavelength"
+      " must be 2 pixels or more"
     )
   banks = [
     jnp.asarray(_gabor_bank(orientations, wavelength))
@@ -103,13 +105,15 @@ def gabor(
     rows = rows.transpose(0, 3, 1, 2).reshape(-1, height, width, 1)
     pooled = []
     for bank in banks:
-      both = maps.convolve(rows, bank, "SAME")
+      both = feature_ops.convolve(rows, bank, "SAME")
       even, odd = jnp.split(both, 2, axis=-1)
-      pooled.append(maps.mean_pool(jnp.sqrt(even**2 + odd**2), pool, pool))
+      pooled.append(
+        feature_ops.mean_pool(jnp.sqrt(even**2 + odd**2), pool, pool)
+      )
     out = jnp.concatenate(pooled, -1)
     return out.reshape(n, channels, -1).reshape(n, -1)
 
-  return lambda rows: maps.in_chunks(magnitudes, rows)
+  return lambda rows: feature_ops.in_chunks(magnitudes, rows)
 
 
 def random_convolution(
@@ -120,11 +124,11 @@ def random_convolution(
   epsilon: specs.NotNegative = 0.1,
   seed: int = 0,
 ) -> convolution.Filters:
-  """Eight features for each of so many random patches; the last step.
+  """Computes eight features for each of many random patches; the last step.
 
-  Not a map but the filters themselves, whose features are computed in blocks
-  and may be more than memory holds; see `convolution.Filters`. The paper's
-  network has 32,000 filters.
+  Returns the filters rather than a function: their features, which may exceed
+  the memory, are computed in blocks; see `convolution.Filters` for the
+  arguments. The paper's network has 32,000 filters.
   """
   _check_images(images, "random_convolution")
   return convolution.Filters(images, filters, patch, alpha, epsilon, seed)
@@ -133,12 +137,13 @@ def random_convolution(
 def _check_images(images: np.ndarray, name: str) -> None:
   if images.ndim != 4:
     raise errors.ConfigError(
-      f"features: {name}() needs images; an earlier step has flattened them"
+      f"config.features: {name}() needs images, but an earlier step has"
+      " flattened them; move it before that step"
     )
 
 
 def _gabor_bank(orientations: int, wavelength: float) -> np.ndarray:
-  """float32[side, side, 1, 2 * orientations]: all even ones, then all odd."""
+  """Makes float32[side, side, 1, 2 * orientations]: even filters, then odd."""
   sigma = 0.56 * wavelength
   side = 2 * int(np.ceil(3 * sigma)) + 1
   pairs = []

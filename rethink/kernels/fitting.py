@@ -1,4 +1,4 @@
-"""From images and labels to a fitted model's outputs: Table 3 on arrays."""
+"""Fits kernel models to images and labels: Table 3 of the paper, on arrays."""
 
 import math
 import time
@@ -13,21 +13,24 @@ from rethink.kernels import (
   diagnostics,
   features,
   gram,
+  least_squares,
   memory,
-  primal,
   solver,
   tiles,
 )
 
-_HOLD = 0.25  # of the memory that is there may hold exact tiles, for speed
+# Exact tiles are kept, for speed, if they take at most this part of the memory
+# that is available.
+_CACHE_SHARE = 0.25
 
 
 class Prepared(NamedTuple):
-  """Images after the steps.
+  """Images after the feature steps.
 
   Attributes:
-    splits: float32[n, d] for each split; images still, if there are filters.
-    filters: of the last step, whose features are yet to be computed; or None.
+    splits: float32[n, d] for each split; still images if `filters` is given.
+    filters: filters of the last step, whose features still have to be computed;
+      or None.
   """
 
   splits: tuple[np.ndarray, ...]
@@ -35,22 +38,23 @@ class Prepared(NamedTuple):
 
 
 class Problem(NamedTuple):
-  """What is to be fitted, and how.
+  """A data set to fit, and how to fit it.
 
   Attributes:
     train: uint8[n, height, width, channels].
-    labels: int[n], what the model is asked to learn.
+    labels: int[n]; the labels that the model is asked to learn.
     test: uint8[m, height, width, channels].
-    test_labels: int[m], true ones; for `interpolants.wrong_on_test` alone.
+    test_labels: int[m]; true labels, used by `interpolants.wrong_on_test` only.
     num_classes: columns of the one-hot targets.
-    kernel: of `functions`.
-    steps: of `features`.
+    kernel: call of a function of `functions`.
+    steps: calls of functions of `features`, in order.
     ridge: 0 or more, added to the diagonal of K.
-    preconditioner: of `preconditioners`.
+    preconditioner: call of a function of `preconditioners`.
     tolerance: residual to reach.
-    max_rounds: products with K at most.
+    max_rounds: largest number of products with K.
     tile: rows of a tile, see `tiles.layout`.
-    spectrum_points: eigenvalues of K are measured on so many points.
+    spectrum_points: about this many training points are used to measure the
+      eigenvalues of K; 0 measures none.
   """
 
   train: np.ndarray
@@ -69,12 +73,12 @@ class Problem(NamedTuple):
 
 
 class Fitted(NamedTuple):
-  """What a model says of the examples.
+  """The outputs of a fitted model, and a report on the fit.
 
   Attributes:
     train: float64[n, classes], outputs at the training points.
     test: float64[m, classes], outputs at the test points.
-    report: of the solver, and what was chosen; JSON values.
+    report: what the solver reached and which kernel was used; JSON values.
     curves: name -> arrays of equal length, see `runs.Run.log_curve`.
   """
 
@@ -87,15 +91,15 @@ class Fitted(NamedTuple):
 def prepare(
   steps: Sequence[str], train: np.ndarray, *others: np.ndarray
 ) -> Prepared:
-  """Fits the steps of `features` to the training images, one after the other.
+  """Applies the steps of `features`, each estimated on the training images.
 
   Args:
-    steps: calls in order; () is raw pixels.
+    steps: calls in order; () gives raw pixels.
     train: uint8[n, height, width, channels].
     *others: images of other splits.
 
   Raises:
-    ConfigError: naming a step that does not exist or does not fit.
+    ConfigError: naming a step that does not exist or cannot be applied.
   """
   known = specs.public(features)
   splits = [images.astype(np.float32) / 255 for images in (train, *others)]
@@ -103,7 +107,9 @@ def prepare(
     result = specs.parse(text, known, "features")(splits[0])
     if isinstance(result, convolution.Filters):
       if position < len(steps):
-        raise errors.ConfigError(f"features: {text} must be the last step")
+        raise errors.ConfigError(
+          f"config.features: {text} must be the last step; move it to the end"
+        )
       return Prepared(tuple(splits), result)
     splits = [result(images) for images in splits]
   return Prepared(
@@ -114,7 +120,8 @@ def prepare(
 def interpolate(problem: Problem) -> Fitted:
   """Fits one-hot labels with the function of least norm.
 
-  A linear kernel over fewer features than points is solved in the features.
+  A linear kernel over fewer features than points cannot interpolate: it is
+  fitted by least squares in the features instead, see `least_squares`.
 
   Raises:
     ConfigError: if a call cannot be read, memory does not suffice, or the
@@ -128,21 +135,24 @@ def interpolate(problem: Problem) -> Fitted:
   size = splits[0][0].size
   if filters is not None:
     size = filters.num_features
-    if linear and size < len(targets):  # before minutes go into features
-      primal.check_memory(len(targets), size, problem.num_classes)
+    # Checked now, before minutes are spent on computing features.
+    if linear and size < len(targets):
+      least_squares.check_memory(len(targets), size, problem.num_classes)
     if not linear or size < len(targets):
       splits, filters = tuple(convolution.features(filters, *splits)), None
   seconds = {"features": time.monotonic() - began}
   chosen = {"features": size}
   if linear and size < len(targets):
-    return _primal(problem, splits, targets, chosen, seconds)
+    return _least_squares(problem, splits, targets, chosen, seconds)
   curves = {}
   exact = tiles.layout(len(targets), problem.tile).lower_bytes(8)
-  hold = exact <= _HOLD * memory.available_bytes()
+  cache = exact <= _CACHE_SHARE * memory.available_bytes()
   if filters is not None:
-    matrix = convolution.ConvolutionGram(filters, splits[0], problem.tile, hold)
+    matrix = convolution.ConvolutionGram(
+      filters, splits[0], problem.tile, cache
+    )
   else:
-    matrix = gram.PointGram(call, splits[0], problem.tile, hold)
+    matrix = gram.PointGram(call, splits[0], problem.tile, cache)
     call = matrix.kernel
     if problem.spectrum_points:
       some = splits[0][:: math.ceil(len(targets) / problem.spectrum_points)]
@@ -170,9 +180,9 @@ def interpolate(problem: Problem) -> Fitted:
   return Fitted(solution.fitted, outputs, report, curves)
 
 
-def _primal(problem, splits, targets, chosen, seconds) -> Fitted:
+def _least_squares(problem, splits, targets, chosen, seconds) -> Fitted:
   began = time.monotonic()
-  found = primal.least_squares(splits[0], targets, problem.ridge)
+  found = least_squares.solve(splits[0], targets, problem.ridge)
   report = {
     **chosen,
     "parameters": found.weights.size,

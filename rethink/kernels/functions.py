@@ -1,8 +1,8 @@
-"""Every public function returns a `Kernel`, a function of two points.
+"""Kernels: every public function returns one, for use as `config.kernel`.
 
-All of them depend on an inner product and two squared norms alone, so that a
-block of values is one matrix product and a pass over it. Float arguments may be
-traced.
+All of them depend only on an inner product and two squared norms, so that a
+block of kernel values takes one matrix product and one elementwise pass. Float
+arguments may be traced.
 """
 
 import math
@@ -21,7 +21,8 @@ class Kernel(NamedTuple):
   Attributes:
     values: (inner products [m, n], squared norms [m, 1], squared norms [1, n])
       -> [m, n], in the dtype of the inner products.
-    stationary: depends on x - z alone; both may be moved by the same vector.
+    stationary: True if it depends on x - z alone, so that all points may be
+      shifted by the same vector.
   """
 
   values: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -29,13 +30,13 @@ class Kernel(NamedTuple):
 
 
 def gaussian(bandwidth: specs.NotNegative = 0.0) -> Kernel:
-  """exp(-|x - z|^2 / (2 bandwidth^2)).
+  """Returns exp(-|x - z|^2 / (2 bandwidth^2)).
 
   The first author's exp(-0.02 |x - z|^2) for MNIST is bandwidth 5.
 
   Args:
-    bandwidth: in the unit of the points; 0 is the median distance of two
-      training points (`gram.with_bandwidth`).
+    bandwidth: in the unit of the points; 0 stands for the median distance
+      between two training points (`gram.with_bandwidth`).
   """
 
   def values(inner: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
@@ -45,10 +46,10 @@ def gaussian(bandwidth: specs.NotNegative = 0.0) -> Kernel:
 
 
 def laplacian(bandwidth: specs.NotNegative = 0.0) -> Kernel:
-  """exp(-|x - z| / bandwidth) of the Euclidean distance.
+  """Returns exp(-|x - z| / bandwidth) with the Euclidean distance.
 
-  As in Belkin, Ma & Mandal (2018); scikit-learn's kernel of that name takes the
-  sum of absolute differences.
+  As in Belkin, Ma & Mandal (2018). scikit-learn's kernel of that name uses the
+  sum of absolute differences instead.
 
   Args:
     bandwidth: as for `gaussian`.
@@ -63,7 +64,7 @@ def laplacian(bandwidth: specs.NotNegative = 0.0) -> Kernel:
 def polynomial(
   degree: int = 3, scale: float = 1.0, offset: specs.NotNegative = 1.0
 ) -> Kernel:
-  """(scale <x, z> + offset)^degree."""
+  """Returns (scale <x, z> + offset)^degree."""
 
   def values(inner: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     del left, right
@@ -73,9 +74,9 @@ def polynomial(
 
 
 def linear() -> Kernel:
-  """<x, z>: the min-norm linear model, if there are more features than points.
+  """Returns <x, z>, whose Gram matrix is the X X^T of the paper's Eq. (3).
 
-  The X X^T of the paper's Eq. (3).
+  With more features than points it gives the linear model of least norm.
   """
 
   def values(inner: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
@@ -86,16 +87,18 @@ def linear() -> Kernel:
 
 
 def arc_cosine(degree: Literal[0, 1, 2] = 1) -> Kernel:
-  """The kernel of one infinitely wide layer (Cho & Saul 2009).
+  """Returns the kernel of one infinitely wide layer (Cho & Saul 2009).
 
   Args:
-    degree: of the activation max(0, a)^degree: 0 is the step, 1 the ReLU.
+    degree: exponent of the activation max(0, a)^degree: 0 is the step function,
+      1 the ReLU.
   """
 
   def values(inner: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
-    norms = jnp.sqrt(left * right)  # exact where both are equal
+    # One root of the product, not a product of roots: exact for equal norms.
+    norms = jnp.sqrt(left * right)
     cosine = jnp.where(norms > 0, inner / jnp.where(norms > 0, norms, 1), 0)
-    cosine = jnp.clip(cosine, -1, 1)
+    cosine = jnp.clip(cosine, -1, 1)  # rounding may exceed 1: arccos gives NaN
     angle = jnp.arccos(cosine)
     sine = jnp.sqrt(1 - cosine**2)
     rest = math.pi - angle
@@ -110,4 +113,5 @@ def arc_cosine(degree: Literal[0, 1, 2] = 1) -> Kernel:
 
 
 def _squared_distance(inner, left, right):
+  # Cancellation may leave a small negative number between near points.
   return jnp.maximum(left + right - 2 * inner, 0)

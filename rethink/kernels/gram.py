@@ -1,8 +1,8 @@
-"""The matrix K of a kernel over n points, evaluated in tiles.
+"""The Gram matrix K of a kernel over n points, evaluated in tiles.
 
-A Gram matrix can be written out as tiles, in the precision asked for, and be
-multiplied by a vector in float64 without being held: the solver does both, as a
-matrix stored in float32 is itself off by 1e-5 an entry.
+The solver needs two operations: K written out as tiles in a chosen precision,
+and K multiplied by vectors in float64 without storing it. It needs the second
+because a matrix stored in float32 is itself wrong by 1e-5 per entry.
 """
 
 import functools
@@ -16,49 +16,49 @@ import numpy as np
 from rethink import errors, specs
 from rethink.kernels import functions, pixels, tiles
 
-_MEDIAN_POINTS = 2000
+_MEDIAN_POINTS = 2000  # their distances take 32 MB, and are enough for a median
 
 
 class Gram(Protocol):
-  """What the solver needs to know of a matrix K.
+  """The interface of a matrix K that the solver relies on.
 
   Attributes:
-    layout: how its rows are cut.
-    points: [n, ...], equal rows of which are equal rows of K.
+    layout: how its rows are cut into tiles.
+    points: [n, ...]; equal points have equal rows in K.
   """
 
   layout: tiles.Layout
   points: np.ndarray
 
   def bytes(self, n: int) -> int:
-    """Memory that it takes with n points, besides what `fill` returns."""
+    """Returns the memory that n points take, without the result of `fill`."""
     ...
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
-    """K + shift I in a precision, the lower triangle."""
+    """Returns the lower triangle of K + shift I in the given precision."""
     ...
 
   def product(self, x: np.ndarray) -> np.ndarray:
-    """K x with K evaluated in float64; float64[n, k] -> float64[n, k]."""
+    """Returns K x for float64[n, k] x, with K evaluated in float64."""
     ...
 
   def predict(self, points: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """k(points, training points) x in float64 -> float64[m, k]."""
+    """Returns k(points, training points) x in float64: float64[m, k]."""
     ...
 
   def columns(self, index: np.ndarray) -> np.ndarray:
-    """The columns K[:, index] in float64 -> float64[n, m]."""
+    """Returns the columns K[:, index] in float64: float64[n, m]."""
     ...
 
 
 class PointGram:
-  """K_ij = k(x_i, x_j) of points that are held as float32; see `Gram`.
+  """K_ij = k(x_i, x_j) of float32 points on the device; see `Gram`.
 
-  Raw pixels are held as integers, see `pixels`: exact distances, a third of the
-  time.
+  Raw pixels are stored as integers (see `pixels`), which makes distances exact
+  in a third of the time.
 
   Attributes:
-    kernel: with its bandwidth.
+    kernel: the kernel, with its bandwidth filled in.
   """
 
   def __init__(
@@ -66,44 +66,48 @@ class PointGram:
     kernel: specs.Call,
     points: np.ndarray,
     tile: int = 0,
-    hold: bool = False,
+    cache: bool = False,
   ):
     """Moves the points to the device.
 
     Args:
-      kernel: of `functions`; see `with_bandwidth` for a bandwidth of 0.
+      kernel: call of a function of `functions`; see `with_bandwidth` for a
+        bandwidth of 0.
       points: float32[n, d].
       tile: rows of a tile, see `tiles.layout`.
-      hold: keep the float64 tiles, which products then need not evaluate again:
-        twice the memory of a float32 factor, and the same numbers.
+      cache: keep the float64 tiles, so that later products need not evaluate
+        them again. It takes twice the memory of a float32 factor and changes
+        no number.
     """
     self.layout = tiles.layout(len(points), tile)
     self.points = np.ascontiguousarray(points, np.float32)
-    self._hold: dict[tuple[int, int], jax.Array] | None = {} if hold else None
+    self._cache: dict[tuple[int, int], jax.Array] | None = {} if cache else None
     self.kernel = with_bandwidth(kernel, self.points)
     self._static, self._numbers = self.kernel.static, self.kernel.numbers
+    # Only a stationary kernel allows a shift of all points.
     self._middle = pixels.MIDDLE if self.kernel().stationary else 0
     self._exact_sum = (
       pixels.exact_sum(self._middle) if pixels.are_pixels(self.points) else 0
     )
     self._rows = self._cut(self.layout, self.points)
-    # Distances do not change, and lose fewer digits, around the mean.
+    # Subtracting the mean leaves distances as they are, with less cancellation.
     self._center = jax.device_put(self.points.mean(0, dtype=np.float64))
 
   def _cut(self, layout, points):
-    """The points on the device, in units of pixels if those learned are."""
+    """Copies points to the device, as pixel levels if the training set is."""
     parts = layout.split(points)
     if not self._exact_sum:
       return parts
-    whole = pixels.are_pixels(points)
+    # Test points may be no pixels although the training points are.
+    integers = pixels.are_pixels(points)
     with jax.enable_x64(True):
-      return [pixels.levels(x, self._middle, whole=whole) for x in parts]
+      return [pixels.levels(x, self._middle, integers=integers) for x in parts]
 
   def bytes(self, n: int) -> int:
-    held = 2 * 4 * n * self.points.shape[1]
-    if self._hold is not None:
-      held += tiles.layout(n, self.layout.size).lower_bytes(8)
-    return held
+    size = 2 * 4 * n * self.points.shape[1]
+    if self._cache is not None:
+      size += tiles.layout(n, self.layout.size).lower_bytes(8)
+    return size
 
   def fill(self, dtype: str, shift: float) -> tiles.Tiles:
     with jax.enable_x64(True):
@@ -113,18 +117,18 @@ class PointGram:
       ]
 
   def _filled(self, i, j, dtype, shift):
-    if self._hold is None:
+    if self._cache is None:
       return self._tile(i, j, dtype, shift)
     return tiles.shifted(
       self._exact(i, j), shift if i == j else 0.0, dtype=dtype
     )
 
   def _exact(self, i, j):
-    if self._hold is None:
+    if self._cache is None:
       return self._tile(i, j, "float64", 0.0)
-    if (i, j) not in self._hold:
-      self._hold[i, j] = self._tile(i, j, "float64", 0.0)
-    return self._hold[i, j]
+    if (i, j) not in self._cache:
+      self._cache[i, j] = self._tile(i, j, "float64", 0.0)
+    return self._cache[i, j]
 
   def _tile(self, i, j, dtype, shift):
     size = self.layout.size
@@ -159,8 +163,8 @@ class PointGram:
 
   def columns(self, index: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
-      whole = tiles.Layout(len(index), 1, len(index))
-      (chosen,) = self._cut(whole, self.points[index])
+      one_tile = tiles.Layout(len(index), 1, len(index))
+      (chosen,) = self._cut(one_tile, self.points[index])
       return self.layout.join(
         [self._cross(rows, chosen) for rows in self._rows]
       )
@@ -172,18 +176,18 @@ class PointGram:
 
 
 def with_bandwidth(kernel: specs.Call, points: np.ndarray) -> specs.Call:
-  """The kernel, a bandwidth of 0 replaced by the median distance.
+  """Replaces a bandwidth of 0 by the median distance between two points.
 
   Args:
-    kernel: of `functions`.
-    points: float32[n, d]; the pairs of at most 2,000 of them, evenly spaced in
-      the array, are measured.
+    kernel: call of a function of `functions`.
+    points: float32[n, d]; at most 2,000 of them, evenly spaced in the array,
+      are compared with each other.
 
   Returns:
-    The kernel with all its numbers; it is unchanged if it has no bandwidth.
+    The kernel with its bandwidth filled in; unchanged if it has none.
 
   Raises:
-    ConfigError: if that distance is 0.
+    ConfigError: if the median distance is 0.
   """
   if kernel.numbers.get("bandwidth", 1.0) > 0:
     return kernel
@@ -196,8 +200,8 @@ def with_bandwidth(kernel: specs.Call, points: np.ndarray) -> specs.Call:
   )
   if not bandwidth:
     raise errors.ConfigError(
-      f"{kernel}: the median distance of {len(points)} points is 0; give a"
-      " bandwidth"
+      f"kernel {kernel}: the median distance between {len(points)} points is 0"
+      " and cannot be the bandwidth; give a bandwidth above 0"
     )
   return kernel._replace(kwargs={**kernel.kwargs, "bandwidth": bandwidth})
 
@@ -226,7 +230,10 @@ def _tile(
   dtype,
   exact_sum,
 ):
-  """K[row:, column:] + shift I, continued by the identity; [size, size]."""
+  """Returns the tile of K + shift I that begins at (row, column).
+
+  Rows and columns from n on are padding: those of the identity matrix.
+  """
   kernel: functions.Kernel = static(numbers)
   if not exact_sum:
     left, right = left.astype(dtype), right.astype(dtype)
@@ -237,7 +244,8 @@ def _tile(
   rows = row + jnp.arange(len(left))[:, None]
   columns = column + jnp.arange(len(right))[None]
   same = rows == columns
-  # Exact on the diagonal: a Laplacian has its kink there.
+  # The distance of a point to itself must be exactly 0: the Laplacian kernel
+  # has a kink there and would turn a rounding error e into sqrt(e).
   inner = jnp.where(same, squares, inner)
   values = kernel.values(inner, squares, other)
   values = jnp.where((rows < n) & (columns < n), values, 0)
@@ -247,7 +255,7 @@ def _tile(
 
 @functools.partial(jax.jit, static_argnames=("static", "exact_sum"))
 def _cross(static, numbers, left, right, *, exact_sum):
-  """k(left, right) in float64."""
+  """Returns k(left, right) in float64."""
   if not exact_sum:
     left, right = left.astype("float64"), right.astype("float64")
   return static(numbers).values(*pixels.products(left, right, exact_sum))

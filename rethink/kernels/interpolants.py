@@ -1,8 +1,9 @@
-"""Every public function returns a function that fits the training labels.
+"""Interpolants: every public function computes one, as `config.interpolant`.
 
-Section 5 of the paper: infinitely many functions do. `min_norm` solves its
-Eq. (3), `sgd` from zero ends at the same one, and `wrong_on_test` and
-`random_centres` are the bad ones that it names and does not measure.
+Infinitely many functions fit the training labels (section 5 of the paper).
+`min_norm` solves its Eq. (3), and `sgd` from zero ends at the same function.
+`wrong_on_test` and `random_centres` are the bad ones that the paper names but
+does not measure.
 """
 
 from typing import Annotated
@@ -15,7 +16,7 @@ from rethink.kernels import (
   diagnostics,
   fitting,
   gram,
-  linear,
+  linear_models,
   memory,
 )
 
@@ -23,16 +24,16 @@ _Epochs = Annotated[int, specs.Range(1, 1e9)]
 
 
 def min_norm(problem: fitting.Problem) -> fitting.Fitted:
-  """The one of least norm; with a ridge, kernel ridge regression."""
+  """Computes the interpolant of least norm; with a ridge, ridge regression."""
   return fitting.interpolate(problem)
 
 
 def wrong_on_test(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
-  """The one of least norm that is also wrong on every test image.
+  """Computes the interpolant of least norm that is wrong on all test images.
 
   Args:
-    problem: without ridge.
-    seed: draws the wrong labels.
+    problem: must have ridge 0.
+    seed: chooses the wrong labels.
   """
   _check_no_ridge(problem, "wrong_on_test")
   n = len(problem.train)
@@ -43,19 +44,20 @@ def wrong_on_test(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
     problem._replace(
       train=np.concatenate([problem.train, problem.test]),
       labels=np.concatenate([problem.labels, wrong]),
-      test=problem.test[:1],  # fitted, not predicted
+      test=problem.test[:1],  # test images are fitted; one fills the field
     )
   )
   return both._replace(train=both.train[:n], test=both.train[n:])
 
 
 def random_centres(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
-  """Kernel functions at as many points of noise as there are training points.
+  """Interpolates with kernel functions centred at noise, one per example.
 
-  Noise is uniform between the least and the largest feature. Dense float64.
+  The noise is uniform between the smallest and the largest feature value. Uses
+  dense float64 matrices.
 
   Args:
-    problem: without ridge.
+    problem: must have ridge 0.
     seed: draws the centres.
   """
   _check_no_ridge(problem, "random_centres")
@@ -69,7 +71,7 @@ def random_centres(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
   targets = np.eye(problem.num_classes)[problem.labels]
   centres = noise.astype(np.float32)
   found = diagnostics.with_centres(kernel, points, targets, centres)
-  elsewhere = gram.PointGram(kernel, centres)
+  at_centres = gram.PointGram(kernel, centres)
   report = {
     "features": points.shape[1],
     "parameters": found.coefficients.size,
@@ -78,7 +80,7 @@ def random_centres(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
     "residual": found.residual,
   }
   train, outputs = (
-    elsewhere.predict(rows, found.coefficients) for rows in (points, test)
+    at_centres.predict(rows, found.coefficients) for rows in (points, test)
   )
   return fitting.Fitted(train, outputs, report)
 
@@ -90,29 +92,31 @@ def sgd(
   start: specs.NotNegative = 0.0,
   seed: int = 0,
 ) -> fitting.Fitted:
-  """Stochastic gradient descent on least squares, as a linear model.
+  """Trains a linear model by stochastic gradient descent on least squares.
 
-  The curve `sgd` has |w - w*| / |w*| after each epoch, w* the min-norm
-  interpolant, and `hessian` the eigenvalues of the loss at any of them.
+  The curve `sgd` has |w - w*| / |w*| after each epoch, where w* is the min-norm
+  interpolant. The curve `hessian` has the eigenvalues of the loss's Hessian,
+  which are the same at every interpolant.
 
   Args:
-    problem: with kernel linear(), more features than points, without ridge.
+    problem: kernel linear(), at least as many features as points, ridge 0.
     epochs: passes over the points.
-    learning_rate: see `linear.sgd`.
-    start: standard deviation of the normal weights at the start; 0 is zero.
-    seed: draws the start and the orders.
+    learning_rate: see `linear_models.sgd`.
+    start: standard deviation of the normally distributed initial weights; 0
+      starts from zero.
+    seed: draws the initial weights and the order of the points in each epoch.
   """
   _check_no_ridge(problem, "sgd")
   points, test = _points(problem)
   (n, d), classes = points.shape, problem.num_classes
   if gram.parse(problem.kernel).name != "linear" or d < n:
     raise errors.ConfigError(
-      f"config.interpolant: sgd() needs config.kernel='linear()' and more"
-      f" features than points, not {problem.kernel!r} and {d:,} features of"
-      f" {n:,} points"
+      "config.interpolant: sgd() needs config.kernel='linear()' and at least as"
+      f" many features as points, not {problem.kernel!r} and {d:,} features for"
+      f" {n:,} points; set config.kernel, or reduce config.train_examples"
     )
   rng = np.random.default_rng(seed)
-  path = linear.sgd(
+  path = linear_models.sgd(
     points,
     np.eye(classes)[problem.labels],
     epochs=epochs,
@@ -120,7 +124,7 @@ def sgd(
     start=start * rng.normal(size=(d, classes)),
     seed=seed,
   )
-  values = linear.hessian_spectrum(points)
+  values = linear_models.hessian_spectrum(points)
   report = {
     "features": d,
     "parameters": path.weights.size,
@@ -141,7 +145,7 @@ def sgd(
 
 
 def _points(problem: fitting.Problem) -> tuple[np.ndarray, ...]:
-  """float32[n, d] of training and test images, all features at once."""
+  """Returns all features of training and test images, each float32[n, d]."""
   splits, filters = fitting.prepare(problem.steps, problem.train, problem.test)
   if filters is not None:
     splits = convolution.features(filters, *splits)
@@ -151,6 +155,6 @@ def _points(problem: fitting.Problem) -> tuple[np.ndarray, ...]:
 def _check_no_ridge(problem: fitting.Problem, name: str) -> None:
   if problem.ridge:
     raise errors.ConfigError(
-      f"config.ridge must be 0 for config.interpolant={name + '()'!r}, not"
+      f"config.ridge must be 0 with config.interpolant={name + '()'!r}, not"
       f" {problem.ridge}"
     )

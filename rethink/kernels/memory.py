@@ -1,4 +1,4 @@
-"""What a computation will take, against what there is, before it is taken."""
+"""Memory: how much is available, and whether a computation will fit."""
 
 import contextlib
 import pathlib
@@ -11,8 +11,9 @@ import psutil
 from rethink import errors
 
 _GROUPS = pathlib.Path("/sys/fs/cgroup")
-_MINE = pathlib.Path("/proc/self/cgroup")
-# By version: below _GROUPS; files of limit and use; what can be had back.
+_OWN_GROUPS = pathlib.Path("/proc/self/cgroup")
+# By version of control groups: folder below _GROUPS, file with the limit, file
+# with the use, prefix of the line in memory.stat that counts reclaimable cache.
 _VERSIONS = {
   1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
   2: ("", "memory.max", "memory.current", ""),
@@ -20,10 +21,11 @@ _VERSIONS = {
 
 
 def available_bytes() -> int:
-  """Bytes that JAX's first device can still give to this process.
+  """Returns the bytes that this process can still allocate on JAX's device.
 
-  On a CPU the least of what the machine has, what the address space may grow to
-  (`ulimit -v`) and what control groups (a container, a Slurm job) may take.
+  On a CPU this is the smallest of three: the memory that the machine has free,
+  what the address space may still grow by (`ulimit -v`), and what the control
+  groups of the process (a container, a Slurm job) leave.
   """
   stats = jax.devices()[0].memory_stats()
   if jax.default_backend() != "cpu" and stats:
@@ -36,8 +38,8 @@ def available_bytes() -> int:
 
 
 def _left_by_groups() -> list[int]:
-  """Bytes that each limited control group above this process can still give."""
-  lines = _MINE.read_text().splitlines() if _MINE.exists() else []
+  """Returns the bytes that each control group of this process has left."""
+  lines = _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.exists() else []
   left = []
   for _, controllers, path in (line.split(":", 2) for line in lines):
     if controllers and "memory" not in controllers.split(","):
@@ -48,8 +50,9 @@ def _left_by_groups() -> list[int]:
     for folder in (group, *group.parents):
       if not folder.is_relative_to(root):
         break
-      # Not all are limited, and a container sees no more than its own.
-      with contextlib.suppress(OSError, ValueError):  # int("max")
+      # Some groups have no limit (their file says "max"), and a container does
+      # not see the groups above its own.
+      with contextlib.suppress(OSError, ValueError):
         allowed = int((folder / limit).read_text())
         used = int((folder / use).read_text())
         stat = (folder / "memory.stat").read_text().split()
@@ -58,17 +61,17 @@ def _left_by_groups() -> list[int]:
   return left
 
 
-def forget_peak() -> None:
-  """Lets `peak_bytes` count from here, where the system can (Linux)."""
+def reset_peak() -> None:
+  """Restarts the measurement of `peak_bytes` where the system can (Linux)."""
   with contextlib.suppress(OSError):
     pathlib.Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_bytes() -> int:
-  """The most bytes that were taken at a time since `forget_peak`.
+  """Returns the largest memory use since `reset_peak`, in bytes.
 
-  By this process with all that it has loaded; on an accelerator, of JAX's first
-  device, since the start.
+  On a CPU it counts the whole process, libraries included. On an accelerator it
+  counts JAX's first device since the start of the process.
   """
   stats = jax.devices()[0].memory_stats()
   if jax.default_backend() != "cpu" and stats:
@@ -79,27 +82,29 @@ def peak_bytes() -> int:
 def check(
   need: Callable[[int], int], n: int, what: str, available: int | None = None
 ) -> None:
-  """Refuses what does not fit.
+  """Refuses a computation that does not fit into memory.
 
   Args:
     need: bytes as a function of the number of points, increasing.
-    n: points.
-    what: is to be done, for the message.
+    n: number of points.
+    what: the computation, for the message.
     available: bytes; by default `available_bytes()`.
 
   Raises:
-    ConfigError: with the bytes, and the largest number of points that fits.
+    ConfigError: with the bytes needed, and the largest number of points that
+      fits.
   """
   available = available_bytes() if available is None else available
   if need(n) <= available:
     return
-  low, high = 0, n  # need(low) fits, need(high) does not
+  low, high = 0, n  # bisection: need(low) fits, need(high) does not
   while high - low > 1:
     middle = (low + high) // 2
     low, high = (middle, high) if need(middle) <= available else (low, middle)
   raise errors.ConfigError(
-    f"{what} with {n:,} points needs {need(n) / 1e9:.2f} GB, and"
-    f" {available / 1e9:.2f} GB are available; the most that fits is {low:,}"
-    " points; take fewer (config.train_examples), solver cholesky('float32')"
-    " for half the memory, or nystrom(rank), whose memory grows with n"
+    f"{what} with {n:,} points needs {need(n) / 1e9:.2f} GB, but only"
+    f" {available / 1e9:.2f} GB are available, enough for {low:,} points; use"
+    " fewer points (config.train_examples), the preconditioner"
+    " cholesky('float32') for half the memory of float64, or nystrom(rank),"
+    " whose memory grows with n instead of n^2"
   )

@@ -1,9 +1,10 @@
-"""Inner products of images: exact, at the speed of float32.
+"""Exact inner products of images, at the speed of float32.
 
-Pixels are multiples of 1/255, and their products integers: as long as a sum of
-them stays within 2^24, float32 rounds nothing, whatever the order. That is 258
-products, or 1,024 around the middle of the range, where only distances matter.
-Such sums are added up in float64.
+Pixels are multiples of 1/255, so in units of 1/255 their products are integers.
+As long as a sum of integers stays within 2^24, float32 rounds nothing, in any
+order. That allows 258 products per sum, or 1,024 if the middle of the range is
+subtracted first, which is allowed where only distances matter. The short sums
+are then added up in float64.
 """
 
 import functools
@@ -16,11 +17,11 @@ from rethink.kernels import tiles
 
 MIDDLE = 128
 _LEVELS = 255
-_CHECKED = 4096  # points at a time: bounds the memory of copies
+_CHECKED = 4096  # points checked at a time: bounds the memory of copies
 
 
 def are_pixels(points: np.ndarray) -> bool:
-  """Whether all of float32[n, d] are k / 255 with k = 0..255, as divided."""
+  """Returns True if all of float32[n, d] are k / 255 in float32, k = 0..255."""
 
   def check(part: np.ndarray) -> bool:
     levels = np.rint(part * _LEVELS)
@@ -32,15 +33,15 @@ def are_pixels(points: np.ndarray) -> bool:
 
 
 def exact_sum(middle: int) -> int:
-  """How many products of pixels around a middle sum up exactly in float32."""
+  """Returns how many products of (pixel - middle) float32 sums up exactly."""
   return 2**24 // max(middle, _LEVELS - middle) ** 2
 
 
-@functools.partial(jax.jit, static_argnames="whole")
-def levels(points: jax.Array, middle: int, *, whole: bool) -> jax.Array:
-  """255 x - middle, in float64; whole numbers in float32 if x are pixels."""
+@functools.partial(jax.jit, static_argnames="integers")
+def levels(points: jax.Array, middle: int, *, integers: bool) -> jax.Array:
+  """Returns 255 x - middle in float64, or as integers in float32."""
   scaled = _LEVELS * points.astype("float64")
-  if whole:
+  if integers:
     scaled = jnp.rint(scaled).astype("float32")
   return scaled - middle
 
@@ -48,13 +49,17 @@ def levels(points: jax.Array, middle: int, *, whole: bool) -> jax.Array:
 def products(
   left: jax.Array, right: jax.Array, exact_sum: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """(inner products [m, n], squared norms [m, 1], squared norms [1, n]).
+  """Computes inner products and squared norms of two sets of rows.
 
   Args:
-    left: [m, d]; of `levels` if exact_sum is not 0.
-    right: [n, d], likewise.
-    exact_sum: features that are summed up in the rows' precision before float64
-      goes on, and units are those of x again; 0 for rows of another kind.
+    left: [m, d]; made by `levels` if exact_sum is not 0.
+    right: [n, d]; made by `levels` if exact_sum is not 0.
+    exact_sum: features that are summed up in the precision of the rows before
+      the sum goes on in float64; 0 if the rows are no pixel levels.
+
+  Returns:
+    (inner products [m, n], squared norms [m, 1], squared norms [1, n]); of
+    pixel levels, in the units of pixels in [0, 1].
   """
   if not exact_sum:
     return _inner(left, right), _squares(left), _squares(right).T

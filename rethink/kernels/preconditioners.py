@@ -1,8 +1,8 @@
-"""Every public function returns a `Preconditioner` of K + ridge I.
+"""Preconditioners of K + ridge I: every public function returns one.
 
-`cholesky` is all but the inverse, so that one or two rounds of conjugate
-gradients refine it to full precision; `nystrom` is what there is where n^2
-numbers do not fit into memory.
+`cholesky` is nearly the exact inverse, so that one or two rounds of conjugate
+gradients reach full precision. `nystrom` needs far less memory: use it where
+n^2 numbers do not fit.
 """
 
 import time
@@ -18,9 +18,11 @@ import scipy.sparse.linalg
 from rethink import errors, specs
 from rethink.kernels import gram, memory, tiles
 
-_sparse: Any = scipy.sparse.linalg  # its stubs know fewer arguments
-_UNDER_WAY = 32  # computations that JAX's CPU client queues at most
-# Of the mean of the diagonal; tried in turn while the factor breaks down.
+_sparse: Any = scipy.sparse.linalg  # its type stubs lack some arguments
+# JAX's CPU client queues at most this many computations, each with its tile.
+_QUEUED = 32
+# Shifts relative to the mean of the diagonal, tried in turn while the
+# factorization fails.
 _SHIFTS = {
   "float32": (1e-6, 1e-5, 1e-4, 1e-3),
   "float64": (1e-14, 1e-12, 1e-10, 1e-8),
@@ -28,15 +30,16 @@ _SHIFTS = {
 
 
 class Preconditioner(NamedTuple):
-  """An approximate inverse of K + ridge I, and what is known of the matrix.
+  """An approximate inverse of K + ridge I, and facts about the matrix.
 
   Attributes:
-    apply: float64[n, k] -> float64[n, k].
-    shift: what was added to the diagonal besides the ridge; not to the problem.
-    condition: estimate of the condition number of K + (ridge + shift) I in the
+    apply: multiplies float64[n, k] by the approximate inverse.
+    shift: added to the diagonal, besides the ridge, for the factorization; the
+      equations that are solved do not contain it.
+    condition: estimated condition number of K + (ridge + shift) I in the
       precision of the factor; None if not known.
-    bytes: of memory, as predicted.
-    seconds: by phase.
+    bytes: predicted memory.
+    seconds: time taken, by phase.
   """
 
   apply: Callable[[np.ndarray], np.ndarray]
@@ -51,16 +54,16 @@ def cholesky(
   ridge: float,
   dtype: Literal["float32", "float64"] = "float32",
 ) -> Preconditioner:
-  """The Cholesky factor of K + ridge I; a small shift where it breaks down.
+  """Factors K + ridge I by Cholesky, with a small shift where that fails.
 
   Args:
     matrix: K.
     ridge: 0 or more.
-    dtype: of the factor.
+    dtype: precision of the factor.
 
   Raises:
-    ConfigError: if memory does not suffice, or the matrix is not positive
-      definite by more than rounding.
+    ConfigError: if memory does not suffice, or the matrix is farther from
+      positive definite than rounding errors explain.
   """
   layout = matrix.layout
 
@@ -83,7 +86,7 @@ def cholesky(
 
   for relative in (*_SHIFTS[dtype], None):
     began = time.monotonic()
-    lower.clear()  # what broke down leaves before its successor is made
+    lower.clear()  # frees the failed factor before the next one is made
     lower.extend(jax.block_until_ready(matrix.fill(dtype, ridge + shift)))
     filled = time.monotonic()
     seconds["gram"] += filled - began
@@ -102,8 +105,8 @@ def cholesky(
       if relative is None:
         raise errors.ConfigError(
           f"the Gram matrix of {layout.n:,} points is not positive definite,"
-          f" not even with {shift:.1e} added to its diagonal; is the kernel a"
-          " positive semidefinite function?"
+          f" even with {shift:.1e} added to its diagonal; check that the kernel"
+          " is a positive semidefinite function"
         ) from None
       shift = relative * scale / layout.n
     finally:
@@ -116,15 +119,15 @@ def cholesky(
 
 
 def _on_parts(layout, dtype, function, x):
-  """Applies a function of cut columns in a precision; float64 in and out."""
+  """Applies a function of tiled rows in the given precision to float64 x."""
   with jax.enable_x64(True):
     parts = function(layout.split(x.astype(dtype)))
     return layout.join(parts).astype(np.float64)
 
 
 def cholesky_bytes(n: int, tile: int, itemsize: int) -> int:
-  """Memory of `cholesky`: its tiles, and float64 ones that are under way."""
-  return tiles.layout(n, tile).lower_bytes(itemsize) + _UNDER_WAY * tile**2 * 8
+  """Returns the memory of `cholesky`: its tiles and the queued float64 ones."""
+  return tiles.layout(n, tile).lower_bytes(itemsize) + _QUEUED * tile**2 * 8
 
 
 def nystrom(
@@ -132,15 +135,15 @@ def nystrom(
   ridge: float,
   rank: Annotated[int, specs.Range(1, 1e9)] = 1000,
 ) -> Preconditioner:
-  """The inverse on the span of `rank` columns of K, a constant elsewhere.
+  """Inverts on the span of `rank` columns of K, and by a constant elsewhere.
 
-  Frangella, Tropp & Udell (2023) with columns in place of random test vectors;
-  needs memory for two [n, rank] matrices and time rank^2 n.
+  Frangella, Tropp & Udell (2023), with columns of K in place of random test
+  vectors. Takes memory for two [n, rank] matrices, and time rank^2 n.
 
   Args:
     matrix: K.
     ridge: 0 or more.
-    rank: columns, evenly spaced; at most the number of points.
+    rank: number of columns, evenly spaced; at most the number of points.
 
   Raises:
     ConfigError: if memory does not suffice.
@@ -157,7 +160,8 @@ def nystrom(
   columns = matrix.columns(index)
   filled = time.monotonic()
   core = columns[index]
-  # A shift that rounding cannot undo; taken off the eigenvalues again.
+  # The shift, larger than rounding errors, makes the core positive definite; it
+  # is subtracted from the eigenvalues below.
   shift = float(np.trace(core)) * np.finfo(np.float64).eps * 10
   columns += shift * (np.arange(n)[:, None] == index)
   core = scipy.linalg.cholesky(core + shift * np.eye(rank), lower=True)
@@ -176,18 +180,21 @@ def nystrom(
 
 
 def _largest(multiply: Callable[[np.ndarray], np.ndarray], n: int) -> float:
-  """The largest eigenvalue of a positive definite operator, to some percent."""
-  if n < 3:  # ARPACK needs room for a subspace
+  """Estimates the largest eigenvalue of an operator to a few percent."""
+  if n < 3:  # ARPACK needs more dimensions than that
     return float(np.linalg.eigvalsh(multiply(np.eye(n)))[-1])
   operator = _sparse.LinearOperator(
     (n, n), matvec=lambda x: multiply(x.reshape(-1, 1))[:, 0], dtype=np.float64
   )
+  # A fixed start: ARPACK's own is random, and the reports would differ.
   start = np.random.default_rng(0).normal(size=n)
   values = _sparse.eigsh(
     operator,
     k=1,
     ncv=min(n, 6),
-    tol=0.1,  # of the residual; the error of a symmetric value is its square
+    # For the residual: the eigenvalue of a symmetric operator is off by about
+    # the square of that.
+    tol=0.1,
     v0=start,
     return_eigenvectors=False,
   )

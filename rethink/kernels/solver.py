@@ -1,7 +1,7 @@
 """Solves (K + ridge I) alpha = Y: interpolation, or kernel ridge regression.
 
-Eq. (3) of the paper: without a ridge, sum_i alpha_i k(x_i, .) is the function
-of least norm that fits every target.
+Without a ridge, sum_i alpha_i k(x_i, .) is the function of least norm that fits
+every target (Eq. (3) of the paper).
 """
 
 import time
@@ -17,7 +17,7 @@ _EXAMPLES_SHOWN = 3
 
 
 class Solution(NamedTuple):
-  """The coefficients, and how far they can be trusted.
+  """The coefficients of the solution, and how accurate they are.
 
   Attributes:
     coefficients: float64[n, classes], alpha.
@@ -25,16 +25,16 @@ class Solution(NamedTuple):
       outputs at the training points.
     norms: float64[classes]; sqrt(alpha_c' K alpha_c), the RKHS norm of each
       output.
-    residual: the largest |y_c - (K + ridge I) alpha_c| / |y_c| of a class c,
-      against K evaluated in float64.
-    first_residual: the same before any refinement: of the preconditioner's
-      solution.
-    rounds: products with K that the refinement took.
-    condition: estimate of the condition number, see `Preconditioner`.
+    residual: largest |y_c - (K + ridge I) alpha_c| / |y_c| over the classes c,
+      with K evaluated in float64.
+    first_residual: the same for the preconditioner's own solution, before any
+      refinement.
+    rounds: products with K that were needed.
+    condition: estimated condition number, see `Preconditioner`.
     shift: added to the diagonal of the factor, see `Preconditioner`.
-    duplicates: points that equal an earlier one.
-    bytes: of memory, as predicted.
-    seconds: by phase: gram, factor, condition, refine.
+    duplicates: number of points that equal an earlier one.
+    bytes: predicted memory.
+    seconds: time taken, by phase: gram, factor, condition, refine.
   """
 
   coefficients: np.ndarray
@@ -50,7 +50,7 @@ class Solution(NamedTuple):
   seconds: dict[str, float]
 
   def report(self) -> dict[str, Any]:
-    """All but the arrays of length n, as JSON values."""
+    """Returns everything but the arrays of length n, as JSON values."""
     arrays = ("coefficients", "fitted")
     fields = {k: v for k, v in self._asdict().items() if k not in arrays}
     total = float(np.sqrt(np.sum(self.norms**2)))
@@ -70,28 +70,30 @@ def solve(
   """Solves (K + ridge I) alpha = Y by preconditioned conjugate gradients.
 
   With a Cholesky factor as the preconditioner this is iterative refinement with
-  the best step length, and still converges where plain refinement does not.
+  the optimal step length; it also converges where plain refinement does not.
 
   Args:
     matrix: K.
-    targets: [n, classes], Y; one-hot labels, say.
+    targets: [n, classes], Y; for example one-hot labels.
     ridge: 0 or more.
-    preconditioner: of `preconditioners`; "cholesky('float64')" or
-      "nystrom(rank=2000)".
+    preconditioner: call of a function of `preconditioners`, such as
+      "cholesky('float64')" or "nystrom(rank=2000)".
     tolerance: residual to reach, see `Solution`.
-    max_rounds: products with K at most, refused beyond.
+    max_rounds: largest number of products with K.
 
   Raises:
-    ConfigError: if memory does not suffice, no function can fit the targets
-      (equal points with different ones), or the tolerance is not reached.
+    ConfigError: if memory does not suffice, if no function fits the targets
+      because equal points have different ones, or if `max_rounds` products do
+      not reach the tolerance.
   """
   targets = np.asarray(targets, np.float64)
   if len(targets) != matrix.layout.n:
     raise errors.ConfigError(
-      f"{len(targets)} targets do not fit {matrix.layout.n} points"
+      f"there are {len(targets)} targets for {matrix.layout.n} points; give one"
+      " target per point"
     )
   if not ridge >= 0:
-    raise errors.ConfigError(f"ridge must be 0 or more, not {ridge}")
+    raise errors.ConfigError(f"config.ridge must be 0 or more, not {ridge}")
   repeated = duplicates(matrix.points)
   if not ridge:
     _check_consistent(repeated, targets)
@@ -100,6 +102,8 @@ def solve(
     preconditioner = specs.parse(preconditioner, known, "preconditioner")
   inverse = preconditioner(matrix, ridge)
   began = time.monotonic()
+  # Every class is scaled to length 1, so that one tolerance means the same for
+  # frequent and rare classes; a class without examples has length 0.
   scale = np.linalg.norm(targets, axis=0)
   scale = np.where(scale > 0, scale, 1.0)
   coefficients, residuals, history = conjugate_gradients(
@@ -139,20 +143,21 @@ def conjugate_gradients(
   tolerance: float,
   max_rounds: int,
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-  """Solves A x = b for several columns at once, a step length for each.
+  """Solves A x = b for several columns at once, each with its own step length.
 
-  The direction is corrected for a preconditioner that rounds (Polak & Ribière);
-  convergence is believed only of a residual computed from x.
+  Directions follow Polak & Ribière, which tolerates rounding errors in the
+  preconditioner. Convergence is confirmed with a residual computed from x.
 
   Args:
-    product: x -> A x, symmetric positive (semi)definite.
-    precondition: about A^-1.
+    product: x -> A x, with A symmetric and positive (semi)definite.
+    precondition: x -> about A^-1 x.
     targets: float64[n, k]; b.
-    tolerance: norm of each column of b - A x to reach.
-    max_rounds: products at most.
+    tolerance: norm that every column of b - A x has to reach.
+    max_rounds: largest number of products; one more may confirm the result.
 
   Returns:
-    (x, b - A x, [the largest norm of a column of b - A x after each product]).
+    (x, b - A x, history), where `history` has the largest norm of a column of
+    b - A x after each product.
   """
   x, residuals = np.zeros_like(targets), targets
   history: list[float] = []
@@ -175,6 +180,8 @@ def conjugate_gradients(
       change = np.sum(z * (residuals - old), 0)
       keep = np.divide(change, before, np.zeros_like(before), where=before > 0)
       direction = z + keep * direction
+    # The updated residuals drift away from b - A x by rounding: compute them
+    # anew, and start over as long as that at least halves the true residual.
     residuals = targets - product(x)
     history.append(_largest_norm(residuals))
     if history[-1] <= tolerance or not history[-1] < 0.5 * exact:
@@ -188,7 +195,7 @@ def _largest_norm(columns: np.ndarray) -> float:
 
 
 def duplicates(points: np.ndarray) -> list[tuple[int, int]]:
-  """(position, position of its first occurrence) of every repeated point."""
+  """Returns (position, position of its first occurrence) of repeated points."""
   seen: dict[bytes, int] = {}
   found = []
   for position, point in enumerate(points):
@@ -208,8 +215,8 @@ def _check_consistent(repeated, targets) -> None:
     shown = ", ".join(f"{a} and {b}" for a, b in bad[:_EXAMPLES_SHOWN])
     raise errors.ConfigError(
       f"no function fits these targets: {len(bad):,} points equal an earlier"
-      f" point and have another target (points {shown}); remove them, or give"
-      " a ridge"
+      f" point but have another target (points {shown}); remove them, or set"
+      " config.ridge above 0"
     )
 
 
@@ -219,14 +226,15 @@ def _not_solved(residual, tolerance, history, inverse, repeated, ridge) -> str:
     facts.append(f"condition number about {inverse.condition:.1e}")
   if inverse.shift:
     facts.append(
-      "not positive definite in the factor's precision until"
-      f" {inverse.shift:.1e} was added"
+      f"a shift of {inverse.shift:.1e} was needed for a positive definite"
+      " factor"
     )
   if repeated:
     facts.append(f"{repeated:,} duplicate points")
   return (
-    f"the kernel's equations are solved to {residual:.1e} only, not to"
-    f" {tolerance:g} ({'; '.join(facts)}); a matrix is near rank-deficient if"
-    " the bandwidth is too wide for the distances of the points: narrow it,"
-    " give a ridge, or take cholesky('float64') or a larger nystrom(rank)"
+    f"the kernel equations are solved only to {residual:.1e}, not to"
+    f" {tolerance:g} ({'; '.join(facts)}). The matrix is nearly rank-deficient"
+    " if the bandwidth is too wide for the distances between the points: narrow"
+    " the bandwidth, give a ridge, or use cholesky('float64') or nystrom with a"
+    " larger rank"
   )

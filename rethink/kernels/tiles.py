@@ -1,9 +1,9 @@
-"""A symmetric matrix as the tiles of its lower triangle, factored in place.
+"""Symmetric matrices stored as tiles of the lower triangle, factored in place.
 
-Half the memory of the full matrix, and no array is longer than a tile: neither
-the 32-bit sizes of LAPACK and cuSOLVER nor a copy of the whole matrix can
-matter. All work but that on the diagonal tiles is matrix products, in the same
-code on CPU and GPU.
+This takes half the memory of the full matrix. No array is larger than a tile,
+so nothing exceeds the 32-bit sizes of LAPACK and cuSOLVER and no full copy is
+ever made. Except on the diagonal tiles, all work is matrix products, with the
+same code on CPU and GPU.
 """
 
 import functools
@@ -19,16 +19,18 @@ import numpy as np
 # GPUs and TPUs): the matrix would lose positive definiteness.
 PRECISION = jax.lax.Precision.HIGHEST
 
-_LEAF = 256  # rows that go to LAPACK at once
-_STRIPS = 3  # of a diagonal tile: two thirds of its products are needed
+_LEAF = 256  # largest number of rows that LAPACK factors at once
+# A diagonal tile is updated in strips, of which only the part left of the
+# diagonal is computed: with 3 strips, two thirds of the full product.
+_STRIPS = 3
 
 Tiles = list[list[jax.Array]]  # Tiles[i][j], j <= i: [size, size]
 
 
 class Layout(NamedTuple):
-  """How n rows are cut: `count` tiles of `size` rows, the last ones padding.
+  """The division of n rows into `count` tiles of `size` rows, the last padded.
 
-  A matrix is continued by the identity, a vector by zeros.
+  Matrices are padded with the identity, vectors with zeros.
   """
 
   n: int
@@ -36,11 +38,11 @@ class Layout(NamedTuple):
   size: int
 
   def lower_bytes(self, itemsize: int) -> int:
-    """Memory of the tiles of a lower triangle."""
+    """Returns the memory that the tiles of a lower triangle take."""
     return self.count * (self.count + 1) // 2 * self.size**2 * itemsize
 
   def split(self, rows: np.ndarray) -> list[jax.Array]:
-    """[n, ...] -> count arrays [size, ...] on the device."""
+    """Cuts [n, ...] into `count` arrays [size, ...] on the device."""
     parts = []
     for start in range(0, self.count * self.size, self.size):
       part = rows[start : start + self.size]
@@ -51,17 +53,17 @@ class Layout(NamedTuple):
     return parts
 
   def join(self, parts: list[jax.Array]) -> np.ndarray:
-    """The inverse of `split`, on the host."""
+    """Joins what `split` has cut, on the host."""
     return np.concatenate([np.asarray(part) for part in parts])[: self.n]
 
 
 def layout(n: int, size: int = 0) -> Layout:
-  """Cuts n rows evenly into tiles of about `size` rows.
+  """Divides n rows evenly into tiles of about `size` rows.
 
   Args:
-    n: rows, 1 or more.
-    size: at most this, up to rounding to a multiple of 8; 0 takes 1,024 on a
-      CPU and 4,096 elsewhere.
+    n: number of rows, 1 or more.
+    size: largest number of rows per tile, before rounding up to a multiple of
+      8; 0 stands for 1,024 on a CPU and 4,096 elsewhere.
   """
   size = size or (1024 if jax.default_backend() == "cpu" else 4096)
   count = math.ceil(n / size)
@@ -72,25 +74,27 @@ class FactorizationError(Exception):
   """The matrix is not positive definite at its precision.
 
   Attributes:
-    row: the first row of the tile where it broke down.
+    row: first row of the tile in which the factorization failed.
   """
 
   def __init__(self, row: int):
-    super().__init__(f"not positive definite from row {row} on")
+    super().__init__(f"the matrix is not positive definite from row {row} on")
     self.row = row
 
 
 def factor(tiles: Tiles) -> None:
   """Replaces a positive definite matrix by its Cholesky factor L, in place.
 
-  On the diagonal stand the inverses of L's tiles: what is left to do, here and
-  in `solve`, is then products.
+  The diagonal tiles of L are stored as their inverses, so that the rest of the
+  factorization, and `solve`, consist of products.
 
   Raises:
-    FactorizationError: if it breaks down; the tiles are spoilt then.
+    FactorizationError: if the matrix is not positive definite; the tiles are
+      overwritten and useless then.
   """
   for k in range(len(tiles)):
     tiles[k][k] = pivot = _inverse_of_factor(tiles[k][k])
+    # LAPACK's failure arrives as NaN; jit cannot raise.
     if not math.isfinite(jnp.trace(pivot)):
       raise FactorizationError(k * len(pivot))
     for i in range(k + 1, len(tiles)):
@@ -102,7 +106,7 @@ def factor(tiles: Tiles) -> None:
 
 
 def solve(tiles: Tiles, parts: list[jax.Array]) -> list[jax.Array]:
-  """(L L^T)^-1 b, of the tiles that `factor` leaves; b is cut like the rows."""
+  """Solves L L^T x = b with the tiles of `factor`; b is cut like the rows."""
   parts = [-part for part in parts]
   for i, row in enumerate(tiles):
     for j in range(i):
@@ -119,10 +123,10 @@ def solve(tiles: Tiles, parts: list[jax.Array]) -> list[jax.Array]:
 def multiply(
   tile: Callable[[int, int], jax.Array], parts: list[jax.Array]
 ) -> list[jax.Array]:
-  """A x of a symmetric matrix; each tile of the lower triangle is used once.
+  """Returns A x for a symmetric A, using each tile of the lower triangle once.
 
   Args:
-    tile: (i, j <= i) -> the tile, which need not exist before.
+    tile: (i, j), j <= i -> that tile of A; may compute it on demand.
     parts: x, cut like the rows of A.
   """
   total = [jnp.zeros_like(part) for part in parts]
@@ -139,10 +143,10 @@ def multiply(
 def add_product(
   total: jax.Array, tile: jax.Array, part: jax.Array, transpose: bool = False
 ) -> jax.Array:
-  """total + tile part, or total + tile^T part, in the memory of total."""
+  """Adds tile part, or tile^T part, to total; reuses total's memory."""
   if transpose:
-    # Not tile.T part: XLA's CPU backend would write tile.T out first, in five
-    # times the time of the product with one column.
+    # Not written as tile.T @ part: XLA's CPU backend would first write out
+    # tile.T, which takes five times as long as the product with one column.
     row = jax.lax.dot_general(
       part, tile, (((0,), (0,)), ((), ())), precision=PRECISION
     )
@@ -156,13 +160,13 @@ def _product(tile, part, transpose=False):
 
 @functools.partial(jax.jit, donate_argnums=0)
 def subtract_product(c: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-  """c - a b^T, in the memory of c."""
+  """Returns c - a b^T; reuses the memory of c."""
   return c - jnp.matmul(a, b.T, precision=PRECISION)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _subtract_square(c, a):
-  """The lower triangle of c - a a^T, in the memory of c; the rest is no use."""
+  """Returns c - a a^T, right in the lower triangle only; reuses c's memory."""
   strip = -(-len(c) // _STRIPS)
   for start in range(0, len(c), strip):
     rows, left = slice(start, start + strip), slice(start + strip)
@@ -173,7 +177,7 @@ def _subtract_square(c, a):
 
 @functools.partial(jax.jit, static_argnames="dtype")
 def shifted(tile: jax.Array, shift: float, *, dtype: str) -> jax.Array:
-  """tile + shift I, rounded to a precision; the tile stays as it is."""
+  """Returns tile + shift I in the given precision, as a new array."""
   return (tile + shift * jnp.eye(len(tile), dtype=tile.dtype)).astype(dtype)
 
 
@@ -188,7 +192,10 @@ def _inverse_of_factor(tile):
 
 
 def _factored(a):
-  """(L, L^-1) by halves: LAPACK's threads are slow on a tile, products not."""
+  """Returns (L, L^-1) of a tile, halving it down to `_LEAF` rows.
+
+  LAPACK is slow on a whole tile, even with threads; matrix products are not.
+  """
   n, half = len(a), len(a) // 2
   if n <= _LEAF:
     factor = jax.lax.linalg.cholesky(a, symmetrize_input=False)

@@ -110,7 +110,7 @@ def run(
     flush=True,
   )
   signals.check(stop, directory)
-  memory.forget_peak()
+  memory.reset_peak()
   began = time.monotonic()
   fitted = run_settings.interpolant(
     kernel_interpolation.Problem(

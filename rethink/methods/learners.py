@@ -14,7 +14,7 @@ import numpy as np
 
 from rethink import compiled, errors, evaluate, schedules, settings, train_step
 from rethink.expressivity import construct
-from rethink.kernels import gram, primal, solver
+from rethink.kernels import gram, least_squares, solver
 from rethink.pipeline import order, resident
 
 
@@ -134,7 +134,7 @@ def linear(context: Context) -> Fitted:
   """
   constant = np.ones((len(context.points), 1), np.float32)
   features = np.concatenate([context.points, constant], axis=1)
-  weights = primal.least_squares(features, context.signs.T).weights
+  weights = least_squares.solve(features, context.signs.T).weights
   return Fitted(np.sign(features @ weights).T, len(weights), {})
 
 
@@ -195,4 +195,4 @@ def construction(context: Context, depth: int = 0) -> Fitted:
 
 
 def _matrix(context: Context, kernel: str) -> gram.PointGram:
-  return gram.PointGram(gram.parse(kernel), context.points, hold=True)
+  return gram.PointGram(gram.parse(kernel), context.points, cache=True)

@@ -1,7 +1,7 @@
-"""Least squares with fewer features than points: solved in the features.
+"""Least squares for fewer features than points: one weight per feature.
 
-The counterpart of `solver`, which needs at least as many features as points to
-interpolate; of all minimizers the one of least norm in both.
+The counterpart of `solver`, which interpolates and so needs at least as many
+features as points. Both return the minimizer of least norm.
 """
 
 from typing import NamedTuple
@@ -17,9 +17,10 @@ class Weights(NamedTuple):
 
   Attributes:
     weights: float64[d, classes].
-    norms: float64[classes]; the length of each column.
-    residual: the largest |y_c - F w_c| / |y_c|: of the fit, not of rounding.
-    rank: of the features, at float64 precision.
+    norms: float64[classes]; the length of each column of `weights`.
+    residual: largest |y_c - F w_c| / |y_c| over the classes c. It measures the
+      fit, not rounding: fewer features than points need not fit.
+    rank: numerical rank of the features in float64.
   """
 
   weights: np.ndarray
@@ -29,7 +30,7 @@ class Weights(NamedTuple):
 
 
 def check_memory(n: int, d: int, classes: int) -> None:
-  """Refuses `least_squares` of [n, d] features that would not fit.
+  """Checks that `solve` has enough memory for [n, d] features.
 
   Raises:
     ConfigError: if memory does not suffice.
@@ -39,14 +40,14 @@ def check_memory(n: int, d: int, classes: int) -> None:
   )
 
 
-def least_squares(
+def solve(
   features: np.ndarray, targets: np.ndarray, ridge: float = 0.0
 ) -> Weights:
-  """Minimizes |F w - Y|^2 + ridge |w|^2, by QR of blocks of rows in float64.
+  """Minimizes |F w - Y|^2 + ridge |w|^2 by QR factorization in float64.
 
-  F^T F, whose condition number is the square of F's, is never formed: the rows
-  are folded into one triangle [R; Q^T Y] as they come, so that memory is that
-  of a few d x d matrices besides F.
+  F^T F is never formed, because its condition number is the square of F's.
+  Instead, blocks of rows are folded one after the other into one triangle
+  [R; Q^T Y], which takes the memory of a few d x d matrices besides F.
 
   Args:
     features: float32[n, d], F.
@@ -68,7 +69,8 @@ def least_squares(
     )
     stacked = np.vstack([triangle, block.astype(np.float64)])
     triangle = np.linalg.qr(stacked, mode="r")[:width]
-  # Complete orthogonal factorization: of least norm where the rank is not full.
+  # gelsy, a complete orthogonal factorization, returns the solution of least
+  # norm where the features are rank-deficient.
   negligible = np.finfo(np.float64).eps * max(n, d)
   weights, _, rank, _ = scipy.linalg.lstsq(
     triangle[:d, :d], triangle[:d, d:], cond=negligible, lapack_driver="gelsy"

@@ -1,8 +1,8 @@
-"""Linear models with more features than points: where SGD from zero goes.
+"""SGD on linear models with more features than points, and their Hessian.
 
 Section 5 of the paper: all global minima have the same degenerate Hessian, so
-curvature cannot tell them apart; SGD from zero stays in the span of the data
-and ends at the one of least norm.
+curvature cannot tell them apart. SGD from zero stays in the span of the data
+and converges to the minimum of least norm.
 """
 
 import functools
@@ -17,10 +17,10 @@ class Path(NamedTuple):
   """Snapshots of SGD on least squares.
 
   Attributes:
-    steps: int64[k]; updates before each snapshot.
-    distance: float64[k]; |w - w*| / |w*|, w* the min-norm interpolant.
+    steps: int64[k]; number of updates before each snapshot.
+    distance: float64[k]; |w - w*| / |w*|, where w* is the min-norm interpolant.
     residual: float64[k]; |X w - y| / |y|.
-    weights: float64[d, classes] at the end.
+    weights: float64[d, classes]; the weights after the last update.
   """
 
   steps: np.ndarray
@@ -30,7 +30,7 @@ class Path(NamedTuple):
 
 
 def min_norm(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-  """The pseudo-inverse solution, float64[d, classes], by the SVD."""
+  """Returns the least-squares solution of least norm: float64[d, classes]."""
   return np.linalg.lstsq(features.astype(np.float64), targets)[0]
 
 
@@ -43,19 +43,20 @@ def sgd(
   start: np.ndarray | None = None,
   seed: int = 0,
 ) -> Path:
-  """w <- w - eta x_i (x_i' w - y_i), a fresh order of the points each epoch.
+  """Runs w <- w - eta x_i (x_i' w - y_i), reshuffling the points every epoch.
 
-  eta of point i is learning_rate / |x_i|^2: with 1 a step fits its point
-  exactly (the Kaczmarz method), and below 2 no step leads away from any
-  interpolant.
+  For point i, eta is learning_rate / |x_i|^2. With a learning rate of 1, a step
+  fits its point exactly (the Kaczmarz method); below 2, no step increases the
+  distance to any interpolant.
 
   Args:
     features: [n, d], X.
     targets: [n, classes], Y.
-    epochs: passes over the points; a snapshot after each, and at the start.
+    epochs: passes over the points. A snapshot is taken before the first and
+      after each.
     learning_rate: in (0, 2).
-    start: [d, classes]; zero by default, as in the paper.
-    seed: draws the orders.
+    start: [d, classes], initial weights; zero by default, as in the paper.
+    seed: draws the order of the points in each epoch.
   """
   x, y = features.astype(np.float64), np.asarray(targets, np.float64)
   best = min_norm(x, y)
@@ -82,14 +83,15 @@ def sgd(
 def hessian_spectrum(
   features: np.ndarray, curvature: np.ndarray | float = 1.0
 ) -> np.ndarray:
-  """Eigenvalues of (1/n) X' diag(beta) X, largest first; float64[d].
+  """Returns float64[d], the eigenvalues of (1/n) X' diag(beta) X, descending.
 
-  At least d - n of them are 0, and none depends on which interpolant is meant:
-  beta_i is the loss's second derivative at z = y_i.
+  beta_i is the second derivative of the loss at output y_i. Every interpolant
+  has these outputs, so all of them have this Hessian. At least d - n of its
+  eigenvalues are 0.
 
   Args:
     features: [n, d], X.
-    curvature: [n] or one number, beta; 1 for squares / 2.
+    curvature: [n] or one number, beta; 1 for the loss (output - y)^2 / 2.
   """
   n, d = features.shape
   scaled = features * np.sqrt(np.broadcast_to(curvature, n) / n)[:, None]
@@ -102,7 +104,7 @@ def _epoch(x, y, w, order, learning_rate):
   def step(w, i):
     row = x[i]
     error = row @ w - y[i]
-    rate = learning_rate / jnp.maximum(row @ row, 1e-300)
+    rate = learning_rate / jnp.maximum(row @ row, 1e-300)  # a row may be zero
     return w - rate * row[:, None] * error[None, :], None
 
   return jax.lax.scan(step, w, order)[0]

@@ -1,4 +1,4 @@
-"""What the steps of `features` and `convolution` are made of."""
+"""Array operations that `features` and `convolution` share."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,25 @@ import numpy as np
 
 from rethink.kernels import tiles
 
-_CHUNK = 128  # images at a time: bounds the memory of what is made of them
+_CHUNK = 128  # images at a time: bounds the memory of their feature maps
 
 
 def zca(rows: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-  """(mean float64[d], symmetric float64[d, d]): (rows - mean) W is white.
+  """Returns the mean m and the ZCA whitening matrix W of some rows.
+
+  (rows - m) W has uncorrelated columns, of variance 1 up to epsilon.
 
   Args:
     rows: [n, d].
     epsilon: added to the eigenvalues of the covariance.
+
+  Returns:
+    (m, W): float64[d] and symmetric float64[d, d].
   """
   mean = rows.mean(0, dtype=np.float64)
   centred = rows - mean
   values, vectors = np.linalg.eigh(centred.T @ centred / len(rows))
+  # Rounding may leave eigenvalues slightly below 0.
   scale = 1 / np.sqrt(np.maximum(values, 0) + epsilon)
   return mean, (vectors * scale) @ vectors.T
 
@@ -30,17 +36,18 @@ def in_chunks(
   rows: np.ndarray,
   chunk: int = _CHUNK,
 ) -> np.ndarray:
-  """Applies a jitted function to so many rows at a time, of one shape."""
+  """Applies a jitted function to a few rows at a time and joins the results."""
   chunk, parts = min(chunk, len(rows)), []
   for start in range(0, len(rows), chunk):
     part = rows[start : start + chunk]
+    # The last chunk is padded: another shape would be compiled once more.
     padding = [(0, chunk - len(part))] + [(0, 0)] * (part.ndim - 1)
     parts.append(np.asarray(function(np.pad(part, padding)))[: len(part)])
   return np.concatenate(parts)
 
 
 def convolve(images: jax.Array, bank: jax.Array, padding: str) -> jax.Array:
-  """Cross-correlation of [n, h, w, c] with [side, side, c, filters]."""
+  """Cross-correlates [n, h, w, c] with [side, side, c, filters], stride 1."""
   return jax.lax.conv_general_dilated(
     images,
     bank,
@@ -51,11 +58,11 @@ def convolve(images: jax.Array, bank: jax.Array, padding: str) -> jax.Array:
   )
 
 
-def mean_pool(maps: jax.Array, window: int, stride: int) -> jax.Array:
-  """Means over squares of [n, h, w, c], those that fit."""
+def mean_pool(images: jax.Array, window: int, stride: int) -> jax.Array:
+  """Averages [n, h, w, c] over the squares that lie fully inside."""
   sums = jax.lax.reduce_window(
-    maps,
-    jnp.zeros((), maps.dtype),
+    images,
+    jnp.zeros((), images.dtype),
     jax.lax.add,
     (1, window, window, 1),
     (1, stride, stride, 1),
