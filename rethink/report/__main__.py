@@ -67,19 +67,21 @@ def _report() -> None:
     if named
     else sources.discover(pathlib.Path("configs"), root)
   )
-  found = [results.Results(one, root, _THRESHOLD.value) for one in chosen]
-  sections = [pages.section(one) for one in found]
+  loaded = [
+    results.Results(source, root, _THRESHOLD.value) for source in chosen
+  ]
+  sections = [pages.build_section(experiment) for experiment in loaded]
   pages.write(sections, out)
-  for one in sections:
-    print(f"{one.name}: {one.counts}")
-    for verdict in one.verdicts:
+  for section in sections:
+    print(f"{section.name}: {section.counts}")
+    for verdict in section.verdicts:
       print(f"  {verdict.subject}: {verdict.answer}")
   print(f"written: {out / 'index.html'}")
   if _KEEP.value:
-    kept = archive.keep(found, pathlib.Path(_KEEP.value))
+    kept = archive.keep(loaded, pathlib.Path(_KEEP.value))
     print(f"{kept} runs: {_KEEP.value}")
   if _EXAMPLES.value:
-    written = examples.export(_EXAMPLES.value, found)
+    written = examples.export(_EXAMPLES.value, loaded)
     print(f"{written:,} examples: {_EXAMPLES.value}")
 
 

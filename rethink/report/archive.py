@@ -10,14 +10,14 @@ from rethink.report import results
 from rethink.storage import runs
 
 
-def keep(found: Iterable[results.Results], folder: pathlib.Path) -> int:
+def keep(loaded: Iterable[results.Results], folder: pathlib.Path) -> int:
   """Copies what reports read of all finished runs; says how many there are.
 
   States and per-example files stay behind. Of the command line only what it
   sets in the config is kept, as the rest names places of one machine.
 
   Args:
-    found: the experiments.
+    loaded: the experiments.
     folder: gets <config>/<run>; runs that are there already are replaced.
 
   Raises:
@@ -25,12 +25,12 @@ def keep(found: Iterable[results.Results], folder: pathlib.Path) -> int:
   """
   kept = 0
   try:
-    for one in found:
-      if folder.resolve() == one.root.resolve():
+    for experiment in loaded:
+      if folder.resolve() == experiment.root.resolve():
         raise errors.ConfigError(f"--keep={folder} is the folder of --runs")
-      for name in one.source.groups:
-        for record in one.group(name).records:
-          _copy(record, folder / record.workdir.relative_to(one.root))
+      for name in experiment.source.groups:
+        for record in experiment.group(name).records:
+          _copy(record, folder / record.workdir.relative_to(experiment.root))
           kept += 1
   except OSError as error:
     raise errors.ConfigError(

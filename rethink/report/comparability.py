@@ -39,33 +39,33 @@ def reasons(
   if not report.source:
     return ()
   outcome, status = record.config["outcome"], record.status
-  found = []
+  differing = []
   dataset, wanted = _name(outcome["dataset"]), _name(expected["dataset"])
   if dataset != wanted and dataset not in report.stand_ins:
-    found.append(f"data set {dataset} instead of {wanted}")
+    differing.append(f"data set {dataset} instead of {wanted}")
   images = status["data"]["train"]
   if report.train_examples and images != report.train_examples:
-    found.append(f"{images:,} of {report.train_examples:,} training images")
+    differing.append(f"{images:,} of {report.train_examples:,} training images")
   own = status["parameters"]
   if parameters and own != parameters:
-    found.append(f"{own:,} parameters instead of {parameters:,}")
+    differing.append(f"{own:,} parameters instead of {parameters:,}")
   for field in sorted({*expected, *outcome} - _FREE - {"dataset"}):
     if field == "train_examples" and report.train_examples:
       continue  # said above, whatever the reason
     if field in expected and field in outcome:
       if not _agrees(field, expected[field], outcome[field]):
-        found.append(
+        differing.append(
           f"{field} {_text(outcome[field])} instead of {_text(expected[field])}"
         )
   # A default that was overridden cannot be told from the default by its value.
   for argument in status["argv"]:
     field = argument.removeprefix("--config.").partition("=")[0]
     if argument.startswith("--config.") and field in _COMPONENTS | _LISTS:
-      if not any(reason.startswith(f"{field} ") for reason in found):
-        found.append(f"{field} {_text(outcome[field])}, set by hand")
+      if not any(reason.startswith(f"{field} ") for reason in differing):
+        differing.append(f"{field} {_text(outcome[field])}, set by hand")
   # What else differs says little once the model is another one.
   return tuple(
-    sorted(found, key=lambda reason: not reason.startswith("model "))
+    sorted(differing, key=lambda reason: not reason.startswith("model "))
   )
 
 

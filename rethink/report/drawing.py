@@ -19,39 +19,39 @@ _ON_CORRUPTED = "train/accuracy_on_corrupted"
 
 def draw(
   axes: mpl_axes.Axes,
-  wanted: experiments.Plot,
-  found: results.Results,
+  plot: experiments.Plot,
+  experiment: results.Results,
   comparable: bool,
 ) -> bool:
   """Draws a figure; says whether the paper has lines for what is drawn.
 
   Args:
     axes: empty; it stays so if there are no runs to show.
-    wanted: what to draw.
+    plot: what to draw.
     found: the runs.
     comparable: whether the paper's lines may stand beside them.
   """
-  if isinstance(wanted, experiments.Curves):
-    return _curves(axes, wanted, found, comparable)
-  if isinstance(wanted, experiments.Against):
-    return _against(axes, wanted, found, comparable)
-  if isinstance(wanted, experiments.Profile):
-    return _profile(axes, wanted, found)
-  return _examples(axes, wanted, found)
+  if isinstance(plot, experiments.Curves):
+    return _curves(axes, plot, experiment, comparable)
+  if isinstance(plot, experiments.Against):
+    return _against(axes, plot, experiment, comparable)
+  if isinstance(plot, experiments.Profile):
+    return _profile(axes, plot, experiment)
+  return _examples(axes, plot, experiment)
 
 
 def _curves(
   axes: mpl_axes.Axes,
-  wanted: experiments.Curves,
-  found: results.Results,
+  plot: experiments.Curves,
+  experiment: results.Results,
   comparable: bool,
 ) -> bool:
   """Draws; says whether the paper has lines for what is drawn."""
-  factor = 100 if wanted.unit == "%" else 1
+  factor = 100 if plot.unit == "%" else 1
   last, paper = 0, False
-  for i, line in enumerate(wanted.lines):
+  for i, line in enumerate(plot.lines):
     look = style.look(i)
-    records = found.group(line.runs).records
+    records = experiment.group(line.runs).records
     for n, record in enumerate(records):
       rows = [row for row in record.rows if line.metric in row]
       if not rows:
@@ -65,11 +65,11 @@ def _curves(
         values,
         color=look["color"],
         marker=None if n else look["marker"],
-        markevery=(i * every // len(wanted.lines), every),
+        markevery=(i * every // len(plot.lines), every),
         alpha=_FADED if n else 1.0,
         label=None if n else line.label,
       )
-      if wanted.early_stopping and line.metric.startswith("test/") and not n:
+      if plot.early_stopping and line.metric.startswith("test/") and not n:
         best = np.maximum.accumulate(values)
         axes.fill_between(
           epochs, values, best, color=look["color"], alpha=0.2, lw=0
@@ -81,33 +81,35 @@ def _curves(
         x, y = zip(*line.paper, strict=True)
         axes.plot(x, y, color=look["color"], **style.PAPER)
   if last:
-    until = min(last, wanted.until or last)
+    until = min(last, plot.until or last)
     axes.set_xlim(0, 1.02 * until)
-  if wanted.unit == "nats":
+  if plot.unit == "nats":
     axes.set_ylim(bottom=0)
   axes.set_xlabel("epoch")
-  axes.set_ylabel(wanted.ylabel)
+  axes.set_ylabel(plot.ylabel)
   _legend(axes, paper and comparable)
   return paper
 
 
 def _against(
   axes: mpl_axes.Axes,
-  wanted: experiments.Against,
-  found: results.Results,
+  plot: experiments.Against,
+  experiment: results.Results,
   comparable: bool,
 ) -> bool:
   """Draws; says whether the paper has lines for what is drawn."""
-  table = next(t for t in found.source.report.tables if t.key == wanted.table)
-  column = next(c for c in table.columns if c.key == wanted.column)
+  table = next(
+    t for t in experiment.source.report.tables if t.key == plot.table
+  )
+  column = next(c for c in table.columns if c.key == plot.column)
   rows = {row.runs: row for row in table.rows}
   paper = False
-  for i, series in enumerate(wanted.series):
+  for i, series in enumerate(plot.series):
     look: Look = style.look(i)
     cells = [
-      (x, found.cell(rows[name], column))
+      (x, experiment.cell(rows[name], column))
       for x, name in series.points
-      if found.group(name).expected
+      if experiment.group(name).expected
     ]
     if not any(cell.values for _, cell in cells):
       continue
@@ -125,28 +127,28 @@ def _against(
       if comparable:
         x, y = zip(*printed, strict=True)
         axes.plot(x, y, **look, **style.PAPER, **style.SMALL)
-  if axes.lines and wanted.level is not None:
-    axes.axhline(wanted.level, color=style.INK, linewidth=0.8, linestyle=":")
+  if axes.lines and plot.level is not None:
+    axes.axhline(plot.level, color=style.INK, linewidth=0.8, linestyle=":")
     axes.annotate(
-      wanted.level_label,
-      (0.0, wanted.level),
+      plot.level_label,
+      (0.0, plot.level),
       xytext=(2, 3),
       textcoords="offset points",
     )
-  axes.set_xlabel(wanted.xlabel)
+  axes.set_xlabel(plot.xlabel)
   axes.set_ylabel(tables.title(column))
-  _scale(axes, wanted.log)
+  _scale(axes, plot.log)
   _legend(axes, paper and comparable)
   return paper
 
 
 def _profile(
-  axes: mpl_axes.Axes, wanted: experiments.Profile, found: results.Results
+  axes: mpl_axes.Axes, plot: experiments.Profile, experiment: results.Results
 ) -> bool:
   """Draws; the paper has no such lines."""
-  for i, trace in enumerate(wanted.traces):
+  for i, trace in enumerate(plot.traces):
     look = style.look(i)
-    for n, record in enumerate(found.group(trace.runs).records):
+    for n, record in enumerate(experiment.group(trace.runs).records):
       curve = runs.read_curve(record.workdir, trace.curve)
       if not curve:
         continue
@@ -159,19 +161,19 @@ def _profile(
         alpha=_FADED if n else 1.0,
         label=None if n else trace.label,
       )
-  axes.set_xlabel(wanted.xlabel)
-  axes.set_ylabel(wanted.ylabel)
-  _scale(axes, wanted.log)
+  axes.set_xlabel(plot.xlabel)
+  axes.set_ylabel(plot.ylabel)
+  _scale(axes, plot.log)
   _legend(axes, paper=False)
   return False
 
 
 def _examples(
-  axes: mpl_axes.Axes, wanted: experiments.Examples, found: results.Results
+  axes: mpl_axes.Axes, plot: experiments.Examples, experiment: results.Results
 ) -> bool:
   """Draws; the paper has no such lines."""
-  for i, (label, name) in enumerate(wanted.series):
-    for n, record in enumerate(found.group(name).records):
+  for i, (label, name) in enumerate(plot.series):
+    for n, record in enumerate(experiment.group(name).records):
       rows = [row for row in record.rows if _ON_CLEAN in row]
       if not rows:
         continue

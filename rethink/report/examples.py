@@ -30,12 +30,12 @@ def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
   `first_fitted_epoch` is the first logged epoch with a correct prediction, 0
   for none; `times_forgotten` counts correct predictions followed by wrong ones.
   """
-  found = runs.read_examples(workdir)
-  if not found:
+  by_epoch = runs.read_examples(workdir)
+  if not by_epoch:
     return {}
-  epochs = sorted(found)
-  last = found[epochs[-1]]
-  correct = np.stack([found[epoch]["correct"] for epoch in epochs])
+  epochs = sorted(by_epoch)
+  last = by_epoch[epochs[-1]]
+  correct = np.stack([by_epoch[epoch]["correct"] for epoch in epochs])
   first = np.where(correct.any(0), np.array(epochs)[correct.argmax(0)], 0)
   return {
     "id": last["id"],
@@ -50,19 +50,17 @@ def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
   }
 
 
-def export(
-  path: str | os.PathLike, all_found: Iterable[results.Results]
-) -> int:
+def export(path: str | os.PathLike, loaded: Iterable[results.Results]) -> int:
   """Writes the scores of all examples of all finished runs; says how many."""
   written = 0
   with open(path, "w", newline="") as f:
     out = csv.writer(f, lineterminator="\n")
     out.writerow(_COLUMNS)
-    for found in all_found:
-      for name in found.source.groups:
-        for seed, record in found.group(name).done.items():
+    for experiment in loaded:
+      for name in experiment.source.groups:
+        for seed, record in experiment.group(name).done.items():
           columns = [c.tolist() for c in scores(record.workdir).values()]
           for row in zip(*columns, strict=True):
-            out.writerow((found.source.name, f"{name}/{seed}", *row))
+            out.writerow((experiment.source.name, f"{name}/{seed}", *row))
             written += 1
   return written

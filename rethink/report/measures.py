@@ -10,7 +10,7 @@ from rethink import experiments
 from rethink.storage import runs
 
 
-class Run(NamedTuple):
+class FinishedRun(NamedTuple):
   """What a measure sees.
 
   Attributes:
@@ -24,21 +24,21 @@ class Run(NamedTuple):
   baseline: runs.Record | None = None
 
 
-Measure = Callable[[Run, experiments.Column], float | None]
+Measure = Callable[[FinishedRun, experiments.Column], float | None]
 
 
-def end(run: Run, column: experiments.Column) -> float | None:
+def end(run: FinishedRun, column: experiments.Column) -> float | None:
   """The metric in the last row."""
   return run.record.rows[-1].get(column.metric)
 
 
-def end_error(run: Run, column: experiments.Column) -> float | None:
+def end_error(run: FinishedRun, column: experiments.Column) -> float | None:
   """One minus the accuracy in the last row."""
   accuracy = end(run, column)
   return None if accuracy is None else 1 - accuracy
 
 
-def status(run: Run, column: experiments.Column) -> float | None:
+def status(run: FinishedRun, column: experiments.Column) -> float | None:
   """What status.json says under the metric's name; "a/b" is b of a."""
   value: Any = run.record.status
   for part in column.metric.split("/"):
@@ -48,13 +48,13 @@ def status(run: Run, column: experiments.Column) -> float | None:
   return None if value is None else float(value)  # not known of this method
 
 
-def best(run: Run, column: experiments.Column) -> float | None:
+def best(run: FinishedRun, column: experiments.Column) -> float | None:
   """The metric at its highest, chosen with hindsight."""
   values = [r[column.metric] for r in run.record.rows if column.metric in r]
   return max(values, default=None)
 
 
-def best_epoch(run: Run, column: experiments.Column) -> float | None:
+def best_epoch(run: FinishedRun, column: experiments.Column) -> float | None:
   """The first epoch at which the metric is at its highest."""
   top = best(run, column)
   rows = run.record.rows
@@ -62,14 +62,16 @@ def best_epoch(run: Run, column: experiments.Column) -> float | None:
 
 
 def gain_of_early_stopping(
-  run: Run, column: experiments.Column
+  run: FinishedRun, column: experiments.Column
 ) -> float | None:
   """The metric at its highest less that in the last row."""
   top, last = best(run, column), end(run, column)
   return None if top is None or last is None else top - last
 
 
-def generalization_error(run: Run, column: experiments.Column) -> float | None:
+def generalization_error(
+  run: FinishedRun, column: experiments.Column
+) -> float | None:
   """Test error less train error in the last row, of accuracies."""
   del column
   row = run.record.rows[-1]
@@ -78,18 +80,22 @@ def generalization_error(run: Run, column: experiments.Column) -> float | None:
   return row["train/accuracy"] - row["test/accuracy"]
 
 
-def epochs_to_fit(run: Run, column: experiments.Column) -> float | None:
+def epochs_to_fit(run: FinishedRun, column: experiments.Column) -> float | None:
   """The first epoch whose clean train loss is at most the threshold."""
   del column
   return runs.epochs_to_fit(run.record.rows, run.threshold)
 
 
-def epochs_to_level(run: Run, column: experiments.Column) -> float | None:
+def epochs_to_level(
+  run: FinishedRun, column: experiments.Column
+) -> float | None:
   """The first epoch whose clean train loss is at most the column's level."""
   return runs.epochs_to_fit(run.record.rows, column.level)
 
 
-def epochs_to_settle(run: Run, column: experiments.Column) -> float | None:
+def epochs_to_settle(
+  run: FinishedRun, column: experiments.Column
+) -> float | None:
   """The first epoch whose clean train loss is near that of the last one.
 
   At most the column's level above it; a run that ends unfitted settles, too.
@@ -99,21 +105,21 @@ def epochs_to_settle(run: Run, column: experiments.Column) -> float | None:
 
 
 def relative_epochs_to_fit(
-  run: Run, column: experiments.Column
+  run: FinishedRun, column: experiments.Column
 ) -> float | None:
   """Epochs to fit, divided by those of the baseline with the same seed."""
   return _relative(epochs_to_fit, run, column)
 
 
 def relative_epochs_to_settle(
-  run: Run, column: experiments.Column
+  run: FinishedRun, column: experiments.Column
 ) -> float | None:
   """Epochs to settle, divided by those of the baseline with the same seed."""
   return _relative(epochs_to_settle, run, column)
 
 
 def _relative(
-  measure: Measure, run: Run, column: experiments.Column
+  measure: Measure, run: FinishedRun, column: experiments.Column
 ) -> float | None:
   own = measure(run, column)
   if own is None or run.baseline is None:
@@ -122,14 +128,16 @@ def _relative(
   return own / base if base else None
 
 
-def changed_fraction(run: Run, column: experiments.Column) -> float | None:
+def changed_fraction(
+  run: FinishedRun, column: experiments.Column
+) -> float | None:
   """The fraction of training labels that corruptions really changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
 
 
 def parameters_per_example(
-  run: Run, column: experiments.Column
+  run: FinishedRun, column: experiments.Column
 ) -> float | None:
   """Parameters of the network, divided by the number of training examples."""
   del column

@@ -109,7 +109,7 @@ class Results:
       ConfigError: naming a run directory that cannot be understood.
     """
     if name not in self._groups:
-      self._groups[name] = self._read(name)
+      self._groups[name] = self._read_group(name)
     return self._groups[name]
 
   def cell(self, row: experiments.Row, column: experiments.Column) -> Cell:
@@ -118,17 +118,17 @@ class Results:
     group = self.group(row.runs)
     base = self.group(row.baseline) if row.baseline else None
     baselines = base.done if base else {}
-    seen = [
-      measures.Run(
+    finished = [
+      measures.FinishedRun(
         record,
         group.threshold,
         baselines[seed] if seed in baselines else None,
       )
       for seed, record in group.done.items()
     ]
-    found = [measure(run, column) for run in seen]
+    numbers = [measure(run, column) for run in finished]
     factor = _FACTORS[column.unit] if column.unit in _FACTORS else 1.0
-    values = tuple(factor * value for value in found if value is not None)
+    values = tuple(factor * value for value in numbers if value is not None)
     paper = row.paper[column.key] if column.key in row.paper else None
     difference = agrees = None
     relative = column.measure.startswith("relative_")
@@ -144,11 +144,11 @@ class Results:
     own = _measure(column.measure.removeprefix("relative_"))
     never = sum(
       own(run, column) is None and (not relative or run.baseline is not None)
-      for run in seen
+      for run in finished
     )
     return Cell(values, never, paper, difference, agrees)
 
-  def _read(self, name: str) -> Group:
+  def _read_group(self, name: str) -> Group:
     folder = self.source.folder(self.root)
     known = [
       run
@@ -172,9 +172,11 @@ class Results:
         state = record.status["state"]
         if state == "done":
           _check_complete(record)
-          other = done and _other(next(iter(done.values())), record)
-          if other:
-            unfinished.append(f"{seed}, which has {other}")
+          differences = done and _setup_differences(
+            next(iter(done.values())), record
+          )
+          if differences:
+            unfinished.append(f"{seed}, which has {differences}")
             continue
           done[seed] = record
           why = comparability.reasons(
@@ -204,7 +206,7 @@ class Results:
     )
 
 
-def _other(first: runs.Record, record: runs.Record) -> str:
+def _setup_differences(first: runs.Record, record: runs.Record) -> str:
   """In what a seed's set-up differs from that of the first; "" for nothing."""
   old, new = first.config["outcome"], record.config["outcome"]
   found = [
@@ -232,7 +234,7 @@ def _seed(run: str) -> str:
   return run.rpartition("/")[2]
 
 
-def shown(value: float, unit: str, single: bool = False) -> str:
+def format_number(value: float, unit: str, single: bool = False) -> str:
   """A number in shown units as text; `single` is of one run, not a mean."""
   if unit == "epochs":
     return f"{value:.0f}" if single else f"{value:.1f}"
@@ -248,9 +250,9 @@ def text(cell: Cell, unit: str) -> str:
   """mean ± std of a cell, or what there is instead."""
   if not cell.values:
     return "never" if cell.never and unit in ("epochs", "times") else "—"
-  number = shown(cell.mean, unit, single=len(cell.values) == 1)
+  number = format_number(cell.mean, unit, single=len(cell.values) == 1)
   if cell.std is not None:
-    number += f" ± {shown(cell.std, unit)}"
+    number += f" ± {format_number(cell.std, unit)}"
   if cell.never:
     number += f" ({len(cell.values)} of {len(cell.values) + cell.never} runs)"
   return number
@@ -260,7 +262,7 @@ def paper_text(cell: Cell, unit: str) -> str:
   """The paper's number or words; "" if it has none."""
   if cell.paper is None or isinstance(cell.paper, str):
     return cell.paper or ""
-  return shown(cell.paper, unit, single=True)
+  return format_number(cell.paper, unit, single=True)
 
 
 def difference_text(cell: Cell, unit: str) -> str:
@@ -269,16 +271,16 @@ def difference_text(cell: Cell, unit: str) -> str:
     return ""
   mark = {True: " ✓", False: " ✗", None: ""}[cell.agrees]
   sign = "−" if cell.difference < 0 else "+"
-  return f"{sign}{shown(abs(cell.difference), unit)}{mark}"
+  return f"{sign}{format_number(abs(cell.difference), unit)}{mark}"
 
 
 def _measure(
   name: str,
-) -> Callable[[measures.Run, experiments.Column], float | None]:
+) -> Callable[[measures.FinishedRun, experiments.Column], float | None]:
   known: dict[str, Any] = {
     key: value
     for key, value in vars(measures).items()
-    if not key.startswith("_") and callable(value) and key != "Run"
+    if not key.startswith("_") and callable(value) and key != "FinishedRun"
     if getattr(value, "__module__", "") == measures.__name__
   }
   if name not in known:
