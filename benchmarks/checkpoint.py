@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
       [
         model,
         f"{size / 1e6:.1f}",
-        *map(record.sharded, columns),
+        *map(record.spread, columns),
         f"{blocked / 300:.3%}",
         f"{10 * blocked:.2g}",
       ]

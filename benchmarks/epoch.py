@@ -96,7 +96,7 @@ def show(kept: record.Record, args) -> None:
       ours = kept.values("epoch_seconds", model=model, side=args.sides[0])
       ratio = f"{np.median(epoch) / np.median(ours):.2f}" if epoch else "-"
       cpu = kept.values("train_cpu_seconds", **key)
-      seconds = map(record.sharded, (train, cpu, epoch))
+      seconds = map(record.spread, (train, cpu, epoch))
       rows.append([model, side, *seconds, ratio])
   print(f"\n{kept.headline()}\n{args.examples} examples, n = {args.rounds}\n")
   header = ["model", "side", "train s", "train CPU s", "epoch s"]

@@ -142,8 +142,10 @@ def _show(kept: record.Record) -> None:
       (
         side,
         str(len(samples)),
-        record.sharded([s["images"] / s["seconds"] for s in samples]),
-        record.sharded([s["images"] / s["cpu_seconds"] for s in samples]),
+        record.spread([s["images"] / s["seconds"] for s in samples]),
+        record.spread(
+          [s["images"] / s["cpu_seconds"] for s in samples]
+        ),
       )
     )
   record.show(("side", "n", "images/s", "images per CPU second"), rows)

@@ -75,7 +75,7 @@ def machine() -> dict[str, Any]:
   return {"cpu": cpu, "cores": os.cpu_count(), **provenance.read()}
 
 
-def sharded(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
   """Median, and minimum to maximum, of seconds."""
   if not values:
     return "-"
