@@ -17,7 +17,7 @@ from tests.conftest import ROOT, clean_environment
 
 _HOLDER = """
 import sys, time
-from rethink import locks
+from rethink.storage import locks
 with locks.acquire(sys.argv[1]):
   print("held", flush=True)
   time.sleep(60)
@@ -25,7 +25,8 @@ with locks.acquire(sys.argv[1]):
 # Waits for the file `go`, so that all start together, and holds until `end`.
 _RACER = """
 import pathlib, sys, time
-from rethink import errors, locks
+from rethink import errors
+from rethink.storage import locks
 workdir = pathlib.Path(sys.argv[1])
 print("ready", flush=True)
 limit = time.monotonic() + 60
@@ -71,7 +72,7 @@ def _lock(workdir) -> pathlib.Path:
 
 def _write(workdir, seconds_ago: float = 0, **fields) -> None:
   """Leaves a lock as another process would."""
-  holder = {"token": "t0", **locks._self(), **fields}
+  holder = {"token": "t0", **locks._this_process(), **fields}
   _lock(workdir).write_text(json.dumps(holder))
   then = time.time() - seconds_ago
   os.utime(_lock(workdir), (then, then))
