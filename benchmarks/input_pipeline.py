@@ -143,9 +143,7 @@ def _show(kept: record.Record) -> None:
         side,
         str(len(samples)),
         record.spread([s["images"] / s["seconds"] for s in samples]),
-        record.spread(
-          [s["images"] / s["cpu_seconds"] for s in samples]
-        ),
+        record.spread([s["images"] / s["cpu_seconds"] for s in samples]),
       )
     )
   record.show(("side", "n", "images/s", "images per CPU second"), rows)

@@ -99,10 +99,7 @@ def main(argv: list[str] | None = None) -> None:
   print(f"\n{kept.headline()}\nn = {args.rounds}\n")
   record.show(
     ["what", "s"],
-    [
-      [w, record.spread(kept.values("seconds", what=w))]
-      for w in whats
-    ],
+    [[w, record.spread(kept.values("seconds", what=w))] for w in whats],
   )
 
 

@@ -130,7 +130,7 @@ def test_a_run_asked_to_stop_says_that_nothing_is_saved(
 ):
   stop = signals.StopFlag()
   stop.name = "SIGTERM"
-  with pytest.raises(errors.PreemptedError, match="begin anew"):
+  with pytest.raises(errors.PreemptedError, match="starts it over"):
     _execute(config, tmp_path, data_dir, stop)
   assert runs.read(tmp_path).status["state"] == "preempted"
   run = _execute(config, tmp_path, data_dir)

@@ -1,4 +1,4 @@
-"""What figures show, drawn: metrics, columns of tables, curves, examples."""
+"""Draws the kinds of figures that `report_spec` declares."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from rethink import experiments
 from rethink.report import results, style, tables
 from rethink.storage import runs
 
-Look = dict[str, Any]  # of a line
-_FADED = 0.45  # all seeds but the first
+Look = dict[str, Any]  # keyword arguments of a Matplotlib line
+_FADED = 0.45  # opacity of all seeds but the first
 _ON_CLEAN = "train/accuracy_on_clean"
 _ON_CORRUPTED = "train/accuracy_on_corrupted"
 
@@ -23,13 +23,13 @@ def draw(
   experiment: results.Results,
   comparable: bool,
 ) -> bool:
-  """Draws a figure; says whether the paper has lines for what is drawn.
+  """Draws a figure and returns whether the paper has lines for it.
 
   Args:
-    axes: empty; it stays so if there are no runs to show.
-    plot: what to draw.
-    found: the runs.
-    comparable: whether the paper's lines may stand beside them.
+    axes: empty axes; they stay empty if there are no runs to show.
+    plot: the declaration of the figure.
+    experiment: the runs to draw.
+    comparable: whether to draw the paper's lines beside the runs.
   """
   if isinstance(plot, experiments.Curves):
     return _curves(axes, plot, experiment, comparable)
@@ -46,7 +46,7 @@ def _curves(
   experiment: results.Results,
   comparable: bool,
 ) -> bool:
-  """Draws; says whether the paper has lines for what is drawn."""
+  """Draws metrics over epochs; returns whether the paper has such lines."""
   factor = 100 if plot.unit == "%" else 1
   last, paper = 0, False
   for i, line in enumerate(plot.lines):
@@ -58,7 +58,8 @@ def _curves(
         continue
       epochs = [row["epoch"] for row in rows]
       values = factor * np.array([row[line.metric] for row in rows])
-      # About twelve markers, those of different curves beside each other.
+      # About twelve markers a curve, shifted so that curves that lie on each
+      # other still show their markers.
       every = max(1, len(epochs) // 12)
       axes.plot(
         epochs,
@@ -97,7 +98,7 @@ def _against(
   experiment: results.Results,
   comparable: bool,
 ) -> bool:
-  """Draws; says whether the paper has lines for what is drawn."""
+  """Draws a column of a table; returns whether the paper has such points."""
   table = next(
     t for t in experiment.source.report.tables if t.key == plot.table
   )
@@ -145,7 +146,7 @@ def _against(
 def _profile(
   axes: mpl_axes.Axes, plot: experiments.Profile, experiment: results.Results
 ) -> bool:
-  """Draws; the paper has no such lines."""
+  """Draws saved curves; returns False, as the paper has no such lines."""
   for i, trace in enumerate(plot.traces):
     look = style.look(i)
     for n, record in enumerate(experiment.group(trace.runs).records):
@@ -157,7 +158,7 @@ def _profile(
         curve[trace.y],
         color=look["color"],
         marker=None if n else look["marker"],
-        markevery=0.1,  # of the length of the line as it is seen
+        markevery=0.1,  # even spacing along the line, also on logarithmic axes
         alpha=_FADED if n else 1.0,
         label=None if n else trace.label,
       )
@@ -171,7 +172,7 @@ def _profile(
 def _examples(
   axes: mpl_axes.Axes, plot: experiments.Examples, experiment: results.Results
 ) -> bool:
-  """Draws; the paper has no such lines."""
+  """Draws clean and corrupted examples apart; the paper has no such lines."""
   for i, (label, name) in enumerate(plot.series):
     for n, record in enumerate(experiment.group(name).records):
       rows = [row for row in record.rows if _ON_CLEAN in row]
@@ -216,7 +217,7 @@ def _scale(axes: mpl_axes.Axes, log: str) -> None:
   for axis in (axes.xaxis, axes.yaxis):
     low, high = axis.get_view_interval()
     if axis.get_scale() == "log" and 1e-2 < low and high < 1e5:
-      axis.set_major_formatter(ticker.LogFormatter())  # 10, not a power of it
+      axis.set_major_formatter(ticker.LogFormatter())  # "100", not "10^2"
       axis.set_minor_formatter(ticker.LogFormatter())
 
 

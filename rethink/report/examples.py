@@ -1,4 +1,4 @@
-"""What is known of each training example: learned when, forgotten or not."""
+"""Export of per-example results: when each was fitted, how often forgotten."""
 
 import csv
 import os
@@ -25,10 +25,13 @@ _COLUMNS = (
 
 
 def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
-  """The columns of the export from "id" on, each [n]; {} without examples.
+  """Returns the exported columns from "id" on, each [n].
 
-  `first_fitted_epoch` is the first logged epoch with a correct prediction, 0
-  for none; `times_forgotten` counts correct predictions followed by wrong ones.
+  The result is {} if the run did not log its examples.
+
+  `first_fitted_epoch` is the first logged epoch with a correct prediction, or 0
+  if there is none; `times_forgotten` counts the logged epochs with a wrong
+  prediction right after one with a correct prediction.
   """
   by_epoch = runs.read_examples(workdir)
   if not by_epoch:
@@ -51,7 +54,7 @@ def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def export(path: str | os.PathLike, loaded: Iterable[results.Results]) -> int:
-  """Writes the scores of all examples of all finished runs; says how many."""
+  """Writes one CSV row per example of each finished run; returns the count."""
   written = 0
   with open(path, "w", newline="") as f:
     out = csv.writer(f, lineterminator="\n")

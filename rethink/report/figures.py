@@ -1,4 +1,4 @@
-"""Figures of an experiment, with captions that say what is drawn."""
+"""Figures of an experiment, each with a caption that says what it shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,11 +11,11 @@ class Figure(NamedTuple):
   """A drawn figure.
 
   Attributes:
-    key: name of its files.
-    title: for people.
-    caption: what is drawn from how many runs, and what is missing.
-    svg: text of the file.
-    png: bytes of the file.
+    key: name of its files, without the ending.
+    title: title on the page.
+    caption: number of seeds, data set, and which runs are missing.
+    svg: content of the SVG file.
+    png: content of the PNG file.
   """
 
   key: str
@@ -26,7 +26,7 @@ class Figure(NamedTuple):
 
 
 def all_of(experiment: results.Results) -> list[Figure]:
-  """The figures of an experiment that have runs to show."""
+  """Returns the figures of an experiment that have runs to show."""
   figures = []
   for plot in experiment.source.report.figures:
     key = f"{experiment.source.name}-{plot.key}"
@@ -45,7 +45,7 @@ def all_of(experiment: results.Results) -> list[Figure]:
 
 
 def _labels(plot: experiments.Plot) -> dict[str, str]:
-  """What a figure's runs are called in it."""
+  """Returns the label that a figure gives to each of its runs."""
   if isinstance(plot, experiments.Curves):
     return {line.runs: line.label for line in plot.lines}
   if isinstance(plot, experiments.Profile):
@@ -76,7 +76,9 @@ def _caption(
   if paper and comparable:
     text += " Thin dashed lines are the paper's."
   elif paper:
-    text += " Not the paper's scale, so its lines are left out."
+    text += (
+      " The paper's lines are left out, as these runs are at another scale."
+    )
   missing = [
     labels[group.name] for group in groups if group.expected and not group.done
   ]
@@ -88,4 +90,5 @@ def _caption(
 
 
 def _ends(counts: Sequence[int]) -> list[str]:
+  """Returns the smallest and the largest count, once if they are equal."""
   return list(dict.fromkeys(map(str, (min(counts), max(counts)))))

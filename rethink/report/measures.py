@@ -1,6 +1,7 @@
-"""Every public function is a measure: one number of one finished run, or None.
+"""Measures: every public function computes one number of a finished run.
 
-None means that the run does not have it: it never fitted, or did not log it.
+A measure returns None if the run has no such number, because it never fitted or
+did not log the metric. The columns of a report name measures by function name.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,12 @@ from rethink.storage import runs
 
 
 class FinishedRun(NamedTuple):
-  """What a measure sees.
+  """The input of a measure.
 
   Attributes:
     record: a run that is done.
-    threshold: nats; fitted means a clean train loss at or below it.
-    baseline: the run that relative measures divide by, same seed.
+    threshold: nats; a run fits when its clean train loss is at most this.
+    baseline: the run with the same seed that relative measures divide by.
   """
 
   record: runs.Record
@@ -28,34 +29,37 @@ Measure = Callable[[FinishedRun, experiments.Column], float | None]
 
 
 def end(run: FinishedRun, column: experiments.Column) -> float | None:
-  """The metric in the last row."""
+  """Returns the metric in the last row."""
   return run.record.rows[-1].get(column.metric)
 
 
 def end_error(run: FinishedRun, column: experiments.Column) -> float | None:
-  """One minus the accuracy in the last row."""
+  """Returns one minus the accuracy in the last row."""
   accuracy = end(run, column)
   return None if accuracy is None else 1 - accuracy
 
 
 def status(run: FinishedRun, column: experiments.Column) -> float | None:
-  """What status.json says under the metric's name; "a/b" is b of a."""
+  """Returns the field of status.json that the metric names.
+
+  "a/b" names the field b of the object a.
+  """
   value: Any = run.record.status
   for part in column.metric.split("/"):
     if not isinstance(value, dict) or part not in value:
       return None
     value = value[part]
-  return None if value is None else float(value)  # not known of this method
+  return None if value is None else float(value)  # null: the method lacks it
 
 
 def best(run: FinishedRun, column: experiments.Column) -> float | None:
-  """The metric at its highest, chosen with hindsight."""
+  """Returns the highest value of the metric, chosen with hindsight."""
   values = [r[column.metric] for r in run.record.rows if column.metric in r]
   return max(values, default=None)
 
 
 def best_epoch(run: FinishedRun, column: experiments.Column) -> float | None:
-  """The first epoch at which the metric is at its highest."""
+  """Returns the first epoch in which the metric has its highest value."""
   top = best(run, column)
   rows = run.record.rows
   return next((r["epoch"] for r in rows if r.get(column.metric) == top), None)
@@ -64,7 +68,7 @@ def best_epoch(run: FinishedRun, column: experiments.Column) -> float | None:
 def gain_of_early_stopping(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """The metric at its highest less that in the last row."""
+  """Returns the metric's highest value minus its last one."""
   top, last = best(run, column), end(run, column)
   return None if top is None or last is None else top - last
 
@@ -72,7 +76,7 @@ def gain_of_early_stopping(
 def generalization_error(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """Test error less train error in the last row, of accuracies."""
+  """Returns test error minus train error in the last row, as fractions."""
   del column
   row = run.record.rows[-1]
   if not {"train/accuracy", "test/accuracy"} <= set(row):
@@ -81,7 +85,7 @@ def generalization_error(
 
 
 def epochs_to_fit(run: FinishedRun, column: experiments.Column) -> float | None:
-  """The first epoch whose clean train loss is at most the threshold."""
+  """Returns the first epoch whose clean train loss is at most the threshold."""
   del column
   return runs.epochs_to_fit(run.record.rows, run.threshold)
 
@@ -89,16 +93,17 @@ def epochs_to_fit(run: FinishedRun, column: experiments.Column) -> float | None:
 def epochs_to_level(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """The first epoch whose clean train loss is at most the column's level."""
+  """Returns the first epoch with a clean train loss of at most the level."""
   return runs.epochs_to_fit(run.record.rows, column.level)
 
 
 def epochs_to_settle(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """The first epoch whose clean train loss is near that of the last one.
+  """Returns the first epoch whose clean train loss is near the final one.
 
-  At most the column's level above it; a run that ends unfitted settles, too.
+  Near means at most `column.level` nats above it. Unlike `epochs_to_fit` this
+  has a value for a run that never fits.
   """
   rows = run.record.rows
   return runs.epochs_to_fit(rows, rows[-1]["train/loss"] + column.level)
@@ -107,14 +112,14 @@ def epochs_to_settle(
 def relative_epochs_to_fit(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """Epochs to fit, divided by those of the baseline with the same seed."""
+  """Returns epochs to fit, divided by the baseline's."""
   return _relative(epochs_to_fit, run, column)
 
 
 def relative_epochs_to_settle(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """Epochs to settle, divided by those of the baseline with the same seed."""
+  """Returns epochs to settle, divided by the baseline's."""
   return _relative(epochs_to_settle, run, column)
 
 
@@ -131,7 +136,7 @@ def _relative(
 def changed_fraction(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """The fraction of training labels that corruptions really changed."""
+  """Returns the fraction of training labels that corruptions changed."""
   del column
   return run.record.status["corruption"]["changed_fraction"]
 
@@ -139,7 +144,7 @@ def changed_fraction(
 def parameters_per_example(
   run: FinishedRun, column: experiments.Column
 ) -> float | None:
-  """Parameters of the network, divided by the number of training examples."""
+  """Returns the number of parameters per training example."""
   del column
   status = run.record.status
   return status["parameters"] / status["data"]["train"]

@@ -1,4 +1,4 @@
-"""An experiment as files: Markdown, CSV, JSON, figures; one page of all."""
+"""Writes experiments as Markdown, CSV, JSON and figures, and one HTML page."""
 
 import base64
 import importlib.resources
@@ -15,17 +15,17 @@ from rethink.storage import runs
 
 
 class Section(NamedTuple):
-  """All that is shown of one experiment.
+  """Everything that a report shows of one experiment.
 
   Attributes:
-    name: of its files.
-    smoke: whether it is the small variant.
-    report: as the config has it.
-    verdicts: answers in words.
-    tables: with their numbers.
-    figures: drawn.
-    finished: name to record of each run that is done, in a table or not.
-    counts: how many runs and agreements there are, in words.
+    name: name of its files, without the ending.
+    smoke: whether these are the small variants of the runs.
+    report: the report as the config declares it.
+    verdicts: the answers in words.
+    tables: the tables with their numbers.
+    figures: the drawn figures.
+    finished: run name to record, for every run that is done.
+    counts: a sentence with the numbers of runs and of agreements.
   """
 
   name: str
@@ -39,17 +39,17 @@ class Section(NamedTuple):
 
   @property
   def notes_title(self) -> str:
-    """What the notes are about."""
+    """The heading of the notes."""
     if self.report.source:
-      return "What the paper leaves open, and what is done here"
-    return "How to read it"
+      return "What the paper leaves open, and our choices"
+    return "How to read the numbers"
 
 
 def build_section(experiment: results.Results) -> Section:
-  """Reads the runs of an experiment and makes everything of them.
+  """Reads the runs of an experiment and builds its tables and figures.
 
   Raises:
-    ConfigError: naming a run directory that cannot be understood.
+    ConfigError: if a run directory cannot be read; the message names it.
   """
   filled = tables.all_of(experiment)
   finished = {}
@@ -78,14 +78,14 @@ def _counts(filled: Sequence[tables.FilledTable]) -> str:
   if judged:
     agree = sum(bool(cell.agrees) for cell in judged)
     text += (
-      f" {agree} of {len(judged)} judged numbers lie within the tolerance"
-      " around the paper's."
+      f" {agree} of {len(judged)} compared numbers are within the tolerance"
+      " of the paper's."
     )
   return text
 
 
 def write(sections: Sequence[Section], out: pathlib.Path) -> None:
-  """Writes all files of all experiments.
+  """Writes the files of all experiments and the page.
 
   Raises:
     ConfigError: if the folder cannot be written.
@@ -110,7 +110,7 @@ def write(sections: Sequence[Section], out: pathlib.Path) -> None:
 
 
 def markdown(section: Section) -> str:
-  """The experiment for people who read it in a repository."""
+  """Returns the experiment as Markdown, for readers of the repository."""
   title = f"{section.report.source or 'Own data'}: {section.report.title}"
   parts = [
     f"# {title}" + (" (small variant)" if section.smoke else ""),
@@ -133,14 +133,14 @@ def markdown(section: Section) -> str:
     parts.append(f"## {section.notes_title}")
     parts.append("\n".join(f"- {note}" for note in section.report.notes))
   parts.append(
-    "Made by `python -m rethink.report`; do not edit. Where each number comes"
-    f" from stands in `{section.name}.json`."
+    "Made by `python -m rethink.report`; do not edit."
+    f" `{section.name}.json` lists the runs behind each number."
   )
   return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def as_json(section: Section) -> dict[str, Any]:
-  """The experiment for programs, with the runs behind every number."""
+  """Returns the experiment as JSON values, with the runs behind each number."""
   return {
     "experiment": section.name,
     "title": section.report.title,
@@ -157,7 +157,7 @@ def as_json(section: Section) -> dict[str, Any]:
 
 
 def html(sections: Sequence[Section]) -> str:
-  """One page of all experiments; needs no network and no script."""
+  """Returns one self-contained HTML page of all experiments."""
   source = importlib.resources.files("rethink.report") / "page.html"
   environment = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined
@@ -230,7 +230,7 @@ def _run_cells(name: str, record: runs.Record) -> tuple[str, ...]:
 
 
 def _regularizers(outcome: dict[str, Any]) -> list[str]:
-  """Of a trained model; the ridge of one that solves a linear system."""
+  """Returns a run's regularizers; for a linear system, its ridge."""
   if "regularizers" in outcome:
     return outcome["regularizers"]
   return [f"ridge {outcome['ridge']:g}"] if outcome["ridge"] else []

@@ -1,4 +1,4 @@
-"""Tables of an experiment, ready to be written as Markdown, CSV, JSON, HTML."""
+"""Fills an experiment's tables and writes them as Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -13,12 +13,12 @@ DASH = "—"
 
 
 class FilledRow(NamedTuple):
-  """A row of a table and what is known of its runs.
+  """A row of a table with its numbers.
 
   Attributes:
     spec: the row as the config declares it.
-    group: its runs.
-    cells: a number for each column.
+    group: the runs of the row.
+    cells: one cell per column.
     note: letter of the footnote, "" for none.
   """
 
@@ -33,8 +33,8 @@ class FilledTable(NamedTuple):
 
   Attributes:
     spec: the table as the config declares it.
-    rows: its rows that are part of the experiment at its scale.
-    notes: footnotes by letter.
+    rows: the rows whose runs exist in this variant (full size or small).
+    notes: letter to footnote.
   """
 
   spec: experiments.Table
@@ -43,7 +43,7 @@ class FilledTable(NamedTuple):
 
 
 def all_of(experiment: results.Results) -> list[FilledTable]:
-  """The tables of an experiment."""
+  """Returns the tables of an experiment, filled with numbers."""
   return [
     _table(table, experiment) for table in experiment.source.report.tables
   ]
@@ -76,11 +76,11 @@ def _note(group: results.Group, base: results.Group | None = None) -> str:
     parts.append(group.remark)
   if group.reduced:
     parts.append(
-      "not comparable with the paper, so no difference is given: "
+      "not comparable with the paper, so no difference is shown: "
       + "; ".join(group.reduced)
     )
   if base and base.reduced and base.reduced != group.reduced:
-    parts.append(f"{base.name}, its baseline: " + "; ".join(base.reduced))
+    parts.append(f"its baseline {base.name}: " + "; ".join(base.reduced))
   parts += evaluation_limits(group)
   if group.unfinished:
     parts.append("not counted: " + ", ".join(group.unfinished))
@@ -88,7 +88,7 @@ def _note(group: results.Group, base: results.Group | None = None) -> str:
 
 
 def evaluation_limits(group: results.Group) -> list[str]:
-  """What the rows of a group's runs leave out, if anything."""
+  """Returns the epochs and images that a group's evaluations leave out."""
   parts = []
   outcome = group.records[0].config["outcome"] if group.done else {}
   every = outcome.get("eval_every_epochs", 1)
@@ -96,7 +96,7 @@ def evaluation_limits(group: results.Group) -> list[str]:
     parts.append(f"evaluated every {every} epochs")
   part = outcome.get("eval_train_examples", 0)
   if part:
-    parts.append(f"train accuracy and loss are of {part:,} images")
+    parts.append(f"train accuracy and loss are measured on {part:,} images")
   return parts
 
 
@@ -105,7 +105,7 @@ def _letter(i: int) -> str:
 
 
 class Origin(NamedTuple):
-  """How a row's numbers were made, as texts; dashes if there are no runs."""
+  """The origin of a row's numbers, as texts; dashes if there are no runs."""
 
   runs: str
   data: str
@@ -115,7 +115,7 @@ class Origin(NamedTuple):
 
 
 def origin(group: results.Group) -> Origin:
-  """n of expected, data, epochs, device and commit of a group."""
+  """Summarizes runs, data, epochs, devices and commits of a group."""
   n = f"{len(group.done)} of {group.expected}"
   if not group.done:
     return Origin(n, *[DASH] * 4)
@@ -139,7 +139,7 @@ def origin(group: results.Group) -> Origin:
 
 
 def device(record: runs.Record) -> str:
-  """What a run was computed on; a CPU by the name of its host."""
+  """Returns the device of a run; for a CPU, the name of its processor."""
   name, n = record.status["device"], record.status["devices"]
   if name == "cpu" and "host" in record.status:
     name = record.status["host"]
@@ -147,31 +147,31 @@ def device(record: runs.Record) -> str:
 
 
 def commit(record: runs.Record) -> str:
-  """Seven digits of the commit, with a mark if the code was changed since."""
+  """Returns the short commit, with "+" if the code had uncommitted changes."""
   dirty = "" if record.status["dirty"] is False else "+"
   return record.status["commit"][:7] + dirty
 
 
 def learner(outcome: Mapping[str, Any]) -> str:
-  """What learned, from the fields of a config: a model, or features, kernel."""
+  """Returns the model of a config, or its features and kernel."""
   if "model" in outcome:
     return outcome["model"]
   return ", ".join((*outcome["features"], outcome["kernel"]))
 
 
 def title(column: experiments.Column) -> str:
-  """A column's title with its unit."""
+  """Returns a column's title with its unit."""
   known = not column.unit or column.unit in column.title
   return column.title if known else f"{column.title} ({column.unit})"
 
 
 def has_paper(table: FilledTable, column: int) -> bool:
-  """Whether the paper has a number of this column."""
+  """Returns whether the paper has a number in this column."""
   return any(row.cells[column].paper is not None for row in table.rows)
 
 
 def markdown(table: FilledTable) -> str:
-  """The table and its footnotes."""
+  """Returns the table and its footnotes as Markdown."""
   columns = table.spec.columns
   header = list(table.spec.heads)
   for i, column in enumerate(columns):
@@ -201,7 +201,7 @@ _CSV = (
 
 
 def csv_text(name: str, tables: Sequence[FilledTable]) -> str:
-  """All numbers of an experiment, one a line."""
+  """Returns all numbers of an experiment as CSV, one per line."""
   content = io.StringIO()
   out = csv.writer(content, lineterminator="\n")
   out.writerow(_CSV)
@@ -224,7 +224,7 @@ def csv_text(name: str, tables: Sequence[FilledTable]) -> str:
 
 
 def as_json(tables: Sequence[FilledTable]) -> list[dict[str, Any]]:
-  """The tables as JSON values, each row with the runs that made it."""
+  """Returns the tables as JSON values, each row with the runs behind it."""
   return [
     {
       "key": table.spec.key,
@@ -257,7 +257,7 @@ def _row_json(table: FilledTable, row: FilledRow) -> dict[str, Any]:
 
 
 def _runs_json(group: results.Group) -> dict[str, Any]:
-  """Which runs a group is, with which code, data and device; JSON values."""
+  """Returns the runs of a group with their code, data and device."""
   return {
     "runs": group.name,
     "expected": group.expected,

@@ -1,4 +1,4 @@
-"""The answer first: what was fitted and what generalized, in words."""
+"""Verdicts: sentences that say what was fitted and what generalized."""
 
 import statistics
 from typing import NamedTuple
@@ -11,14 +11,14 @@ _TEST = experiments.Column("", "", metric="test/accuracy")
 
 
 class Verdict(NamedTuple):
-  """One answer.
+  """The answer for one learner.
 
   Attributes:
-    subject: the learner.
-    answer: in a sentence.
+    subject: name of the learner.
+    answer: the answer, without a full stop.
     details: the numbers behind it.
-    paper: what the paper says, "" for nothing.
-    made: how many runs on which data, and why they are not the paper's.
+    paper: the paper's result, "" for none.
+    made: number of runs, data, and why they are not comparable with the paper.
   """
 
   subject: str
@@ -29,9 +29,9 @@ class Verdict(NamedTuple):
 
 
 def all_of(experiment: results.Results) -> list[Verdict]:
-  """The verdicts of an experiment, those that still miss their runs last.
+  """Returns the verdicts of an experiment; unfinished ones come last.
 
-  Those without runs at its scale are left out.
+  A verdict is left out if this variant (full size or small) lacks its runs.
   """
   verdicts = []
   own_data = not experiment.source.report.source
@@ -66,7 +66,7 @@ def _early_stopping(group: results.Group) -> tuple[str, str]:
     )
   )
   return (
-    "stopping at the best test accuracy, with hindsight, gains"
+    "stopping at the best test accuracy, chosen with hindsight, gains"
     f" {100 * gain:.2f} points",
     f"{_percent(top)} at epoch {epoch:.0f}, {_percent(last)} at the end",
   )
@@ -79,17 +79,17 @@ def _memorization(
   answer = f"random labels {_fitted(random)}: {_accuracies(random)}"
   if spec.augmented:
     seen = _mean([r.rows[-1]["batch/accuracy"] for r in random.records])
-    answer += f", {_percent(seen)} train as augmented"
+    answer += f", {_percent(seen)} train on augmented images"
   details = [f"{_gap(random)} points with random labels"]
   true = experiment.group(spec.true) if spec.true else None
   if true and true.done and not _same_scale(true, random):
-    details.append("true labels were learned at another scale")
+    details.append("true labels were trained at another scale")
   elif true and true.done:
     answer += _extra_epochs(true, random)
     details.append(f"{_gap(true)} with true labels ({_accuracies(true)})")
   noise = experiment.group(spec.noise) if spec.noise else None
   if noise and noise.done and not _same_scale(noise, random):
-    details.append("images of noise were learned at another scale")
+    details.append("images of noise were trained at another scale")
   elif noise and noise.done:
     answer += f"; images of noise {_fitted(noise)}"
     details.append(f"{_gap(noise)} with images of noise ({_accuracies(noise)})")
@@ -103,7 +103,7 @@ def _fitted(group: results.Group) -> str:
     fitted = len(_epochs(group))
     loss = _mean([row["train/loss"] for row in rows])
     missed = f"to a loss of {group.threshold:g} in {epochs} epochs ({loss:.3f})"
-  else:  # computed, not trained
+  else:  # solved, not trained: there is no loss curve to compare
     fitted = sum(row["train/accuracy"] == 1 for row in rows)
     missed = "to all labels"
   if fitted == n:
@@ -114,7 +114,7 @@ def _fitted(group: results.Group) -> str:
 
 
 def _same_scale(one: results.Group, other: results.Group) -> bool:
-  """Whether two groups may be compared: the same data and fields overridden."""
+  """Returns whether two groups have the same data, model and overrides."""
   first, second = one.records[0], other.records[0]
   return set(one.reduced) == set(other.reduced) and all(
     value(first) == value(second)
@@ -127,7 +127,10 @@ def _same_scale(one: results.Group, other: results.Group) -> bool:
 
 
 def _extra_epochs(true: results.Group, random: results.Group) -> str:
-  """How much later random labels are fitted, by the seeds that fit both."""
+  """Describes the extra epochs that random labels take to fit.
+
+  Only seeds that fit both true and random labels are averaged.
+  """
   base, own = _epochs(true), _epochs(random)
   both = [seed for seed in own if seed in base]
   if not both:
@@ -143,7 +146,7 @@ def _extra_epochs(true: results.Group, random: results.Group) -> str:
   if every > 1:
     text += f" (evaluated every {every})"
   if every > 1 and abs(own_epochs - base_epochs) < every:
-    text += ", as true labels as far as that tells"
+    text += ", no later than true labels, at this resolution"
   else:
     more = "more" if own_epochs >= base_epochs else "fewer"
     text += (
@@ -187,7 +190,7 @@ def _origin(group: results.Group, own_data: bool) -> str:
 
 
 def _epochs(group: results.Group) -> dict[str, int]:
-  """By seed, of those that fit."""
+  """Returns the epochs to fit, for the seeds that fit."""
   found = {
     seed: runs.epochs_to_fit(record.rows, group.threshold)
     for seed, record in group.done.items()
