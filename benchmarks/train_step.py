@@ -64,7 +64,7 @@ class Ours:
   def __init__(self, args, folder: str):
     """Opens the data; frames are cached in `folder`."""
     data_dir = cli.data_dir(args.data_dir)
-    replicated, self._spread = resident.shardings()
+    replicated, self._sharded = resident.shardings()
     self._feeds: dict[str, Callable] = {}
     for side, cache in (("streamed", ""), ("cached", folder)):
       config = _config(args)
@@ -74,7 +74,7 @@ class Ours:
       if cache:
         data = data.cached(config, lambda: False)
       self._feeds[side] = self._feed(data, known)
-    static = compiled.static_arguments(known, 1000, self._spread)
+    static = compiled.static_arguments(known, 1000, self._sharded)
     length = schedules.Length(jnp.int32(1), jnp.int32(1))
     self._inputs = compiled.traced_arguments(known, length, jax.random.key(0))
     self._step = train_step.compile_train_step(static)
@@ -85,7 +85,7 @@ class Ours:
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = np.arange(args.batch_size, dtype=np.int32) % 1000
     batch = resident.Resident(
-      *(jax.device_put(x, self._spread) for x in (images, labels, labels))
+      *(jax.device_put(x, self._sharded) for x in (images, labels, labels))
     )
     self._feeds["synthetic"] = lambda: ((batch, None) for _ in iter(int, 1))
     self._args = args
@@ -93,7 +93,7 @@ class Ours:
   def _feed(self, data, known) -> Callable:
     def start():
       batches = loader.iterate(stream_data.training(data, known))
-      return loader.to_devices(batches, self._spread)
+      return loader.to_devices(batches, self._sharded)
 
     return start
 
@@ -142,9 +142,9 @@ def main(argv: list[str] | None = None) -> None:
   args = parser.parse_args(argv)
   names = ["dataset", "image_size", "batch_size", "width", "dtype", "steps"]
   names += ["warm_steps", "torch_compiled"]
-  settled = {name: getattr(args, name) for name in names}
-  settled["device"] = jax.devices()[0].device_kind
-  kept = record.Record(args.out, settled)
+  settings_used = {name: getattr(args, name) for name in names}
+  settings_used["device"] = jax.devices()[0].device_kind
+  kept = record.Record(args.out, settings_used)
   with tempfile.TemporaryDirectory() as folder:
     ours = Ours(args, folder)
     sides = {side: functools.partial(ours.measure, side) for side in SIDES}
@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
           kept.add(side=side, round=number, **measure())
     if theirs:
       theirs.close()
-  print(f"{kept.headline()}\n{settled}, {ours.parameters:,} parameters\n")
+  print(f"{kept.headline()}\n{settings_used}, {ours.parameters:,} parameters\n")
   speeds = {
     side: [
       s["images"] / s["seconds"] for s in kept.samples if s["side"] == side
@@ -168,7 +168,12 @@ def main(argv: list[str] | None = None) -> None:
   record.show(
     ("side", "n", "images/s", "of synthetic"),
     [
-      (side, str(len(x)), record.spread(x), f"{np.median(x) / base:.2f}")
+      (
+        side,
+        str(len(x)),
+        record.spread(x),
+        f"{np.median(x) / base:.2f}",
+      )
       for side, x in speeds.items()
     ],
   )

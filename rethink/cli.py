@@ -1,4 +1,4 @@
-"""What the entry points share: flags, signals, exit codes.
+"""Flags, signals and exit codes that the entry points share.
 
 Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data or saved states
 missing or damaged; 75 preempted, state saved, run again; 1 anything else.
@@ -19,7 +19,7 @@ from rethink.cpu import allocator
 
 
 def define_config() -> flags.FlagHolder:
-  """--config, locked before `--config.field=value` overrides it."""
+  """Defines --config; unknown fields in `--config.field=value` are refused."""
   return config_flags.DEFINE_config_file(
     "config",
     None,
@@ -29,76 +29,88 @@ def define_config() -> flags.FlagHolder:
 
 
 def define_data_dir() -> flags.FlagHolder:
-  """--data_dir, which defaults as in TFDS."""
+  """Defines --data_dir, whose default is that of TFDS."""
   return flags.DEFINE_string(
     "data_dir",
     None,
-    "Prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.",
+    "Folder of prepared data sets. Default: $TFDS_DATA_DIR, or"
+    " ~/tensorflow_datasets.",
   )
 
 
 def define_deterministic() -> flags.FlagHolder:
-  """Defines --deterministic, whose value `configure_process` needs."""
+  """Defines --deterministic; pass its value to `configure_process`."""
   return flags.DEFINE_bool(
     "deterministic",
     False,
-    "Bit-equal results on a GPU, at a price in speed; a CPU always has them.",
+    "Make results on a GPU equal to the last bit (slower). On a CPU they always"
+    " are.",
   )
 
 
 def configure_process(deterministic: bool, method: str) -> signals.StopFlag:
-  """Sets what JAX reads once; from now on a signal means: save, then leave."""
+  """Configures the process before JAX starts and catches signals.
+
+  Args:
+    deterministic: value of --deterministic.
+    method: `config.method`.
+
+  Returns:
+    The flag that a signal sets, so that the run can save and stop.
+  """
   if deterministic:
     known = os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{known} --xla_gpu_deterministic_ops=true"
-  if method == "train":  # the other methods make room for one big matrix
-    allocator.keep_freed_memory()  # before JAX starts its threads
+  # Training reuses its buffers at every step. The other methods need one large
+  # matrix, for which freed memory must go back to the system.
+  if method == "train":
+    allocator.keep_freed_memory()  # must precede JAX's threads
   return signals.StopFlag().install()
 
 
 def data_dir(flag: str | None) -> str:
-  """The flag, or where TFDS users expect data."""
+  """Returns the folder of data sets: the flag's value, or TFDS's default."""
   fallback = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
   folder = local_folder(
-    "data_dir", flag or fallback, "copy the data, or mount their bucket"
+    "data_dir", flag or fallback, "copy the data there, or mount the bucket"
   )
   return os.path.abspath(os.path.expanduser(folder))
 
 
 def local_folder(flag: str, value: str, advice: str) -> str:
-  """The value of a flag that names a folder of this machine.
+  """Returns the value of a flag that must name a folder of this machine.
 
   Raises:
-    ConfigError: with the advice, if it looks like an address, gs://bucket say,
-      which would become a folder of that name.
+    ConfigError: if the value is an address such as gs://bucket, which would
+      otherwise become a folder of that name. The message ends in `advice`.
   """
   if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", value):
     raise errors.ConfigError(
-      f"--{flag}={value} is no folder of this machine; {advice}"
+      f"--{flag}={value} is not a folder on this machine; {advice}"
     )
   return value
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """Parses the command line; what is wrong with it ends in one sentence.
+  """Parses the command line; ends the process if it is wrong, saying why.
 
-  Fields of the config may also follow two dashes: `-- dataset=cifar10 seed=1`.
+  Config fields may also follow two dashes: `-- dataset=cifar10 seed=1`.
   """
   if "config" in flags.FLAGS and "--" in argv:
     at = argv.index("--")
     fields = [field.removeprefix("config.") for field in argv[at + 1 :]]
-    # In place: ml_collections looks at sys.argv.
+    # Changed in place, because ml_collections reads sys.argv itself.
     argv[at:] = [f"--config.{field}" for field in fields]
   try:
     rest = flags.FLAGS(argv)
     if flags.FLAGS["verbosity"].using_default_value:
-      # Orbax and TFDS tell every step of theirs; --verbosity=0 shows them.
+      # Orbax and TFDS log every step they take; --verbosity=0 shows that.
       flags.FLAGS.verbosity = logging.WARNING
     if "config" in flags.FLAGS:
       _check_config(rest)
     return rest
   except flags.Error as error:
-    # Of a traceback in the message only the last line is for people.
+    # Some messages contain a traceback; its last line says what is wrong.
     message = str(error).strip()
     first, last = message.splitlines()[0], message.splitlines()[-1]
     _fail(message if first == last else f"{first} {last}")
@@ -113,8 +125,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     text = ". ".join(str(error).splitlines())
     if re.fullmatch(r"'\w+'", text):
       text = (
-        f"there is no field {text}; configs/base.py has those that there are,"
-        " for kernels configs/kernels.py"
+        f"there is no field {text}; configs/base.py lists all fields, and"
+        " configs/kernels.py those of kernel methods"
       )
     _fail(f"--config: {text}")
   raise AssertionError("not reached")
@@ -133,7 +145,7 @@ def _check_config(rest: list[str]) -> None:
 
 
 def config_name() -> tuple[str, str]:
-  """(config file's name, run or group of runs), the latter "" if not given."""
+  """Returns the config file's name and the run or group, "" if not given."""
   path, _, run = config_flags.get_config_filename(
     flags.FLAGS["config"]
   ).partition(":")
@@ -141,34 +153,35 @@ def config_name() -> tuple[str, str]:
 
 
 def run_name() -> str:
-  """ "<config file's name>/<run>" of the one run that the flag names.
+  """Returns "<config file's name>/<run>" for the run that --config names.
 
   Raises:
-    ConfigError: if it names a group of runs.
+    ConfigError: if --config names a group of runs.
   """
   stem, run = config_name()
   if run and run not in getattr(_module(), "RUNS", [run]):
     raise errors.ConfigError(
-      f"{run!r} of {stem} is a group of runs; run them with rethink.sweep"
+      f"{run!r} of {stem} is a group of runs; use rethink.sweep to run them"
     )
   return f"{stem}/{run or 'default'}"
 
 
 def experiment() -> types.ModuleType:
-  """The config file as a module with RUNS.
+  """Returns the config file as a module with RUNS.
 
   Raises:
-    ConfigError: if it has none, or the flag names one of them.
+    ConfigError: if it has no RUNS, or if --config names one of them.
   """
   module, run = _module(), config_name()[1]
   path = config_flags.get_config_filename(flags.FLAGS["config"])
   if not hasattr(module, "RUNS"):
     raise errors.ConfigError(
-      f"--config={path} names a single run; run it with rethink.main"
+      f"--config={path} is a single run; use rethink.main for it"
     )
   if run in module.RUNS:
     raise errors.ConfigError(
-      f"--config={path} is one run; run it with rethink.main, or give --only"
+      f"--config={path} is a single run; use rethink.main for it, or --only to"
+      " select runs of a sweep"
     )
   return module
 
@@ -181,14 +194,18 @@ def _module() -> types.ModuleType:
 
 
 def apply_overrides(config) -> None:
-  """Applies the command line's --config.field=value to another config."""
+  """Applies the --config.field=value of the command line to a config."""
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   config.lock()
   config.update_from_flattened_dict(overrides)
 
 
 def exit_code(body: Callable[[], None]) -> int:
-  """Runs the body; a fault of a known kind becomes a message and a code."""
+  """Runs `body` and returns the exit code.
+
+  A RethinkError is printed as one message; other exceptions keep their
+  traceback, because they are bugs.
+  """
   try:
     body()
   except errors.RethinkError as error:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live bar on a terminal, else plain lines."""
+"""Console output of a run: a progress bar on a terminal, else plain lines."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ _HEADER = (
 
 
 def line(row: runs.Row, name: str) -> str:
-  """A row of metrics in one line."""
+  """Formats a row of metrics as one line."""
   return (
     f"{name}  epoch {row['epoch']:3d}  train loss {row['train/loss']:.4f}"
     f" accuracy {row['train/accuracy']:7.2%}  test accuracy"
@@ -37,7 +37,7 @@ def line(row: runs.Row, name: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A Markdown table whose columns line up as plain text, too."""
+  """Returns a Markdown table whose columns also line up as plain text."""
   widths = [
     max(len(cell) for cell in column)
     for column in zip(header, *rows, strict=True)
@@ -53,15 +53,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   return "\n".join([one(header), rule, *map(one, rows)])
 
 
-_SECONDS_BETWEEN_LINES = 5.0  # small runs have hundreds of epochs a minute
-_SECONDS_OF_SILENCE = 60.0  # large ones have hundreds of minutes an epoch
+# Small runs have hundreds of epochs a minute, so not every epoch is printed.
+# Epochs of large runs take hours, so steps within them are.
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_OF_SILENCE = 60.0
 
 
 class Progress:
-  """Follows one run; use as a context manager."""
+  """Shows the progress of one run; use as a context manager."""
 
   def __init__(self, name: str, total_steps: int, batch_size: int, on: bool):
-    """Prepares a bar if stdout is a terminal and rich is installed."""
+    """Prepares a progress bar if stdout is a terminal and rich is installed."""
     self._name = name
     self._total_steps = total_steps
     self._batch_size = batch_size
@@ -91,7 +93,7 @@ class Progress:
       self._bar.stop()
 
   def step(self, step: int, loss: float, accuracy: float) -> None:
-    """Shows a step with the running means of its epoch (`batch/*`)."""
+    """Shows a step and the running means of its epoch (`batch/*`)."""
     now = time.monotonic()
     if self._bar:
       speed = ""
@@ -113,7 +115,7 @@ class Progress:
       self._printed = now
 
   def row(self, row: runs.Row) -> None:
-    """Shows an evaluated epoch; the last one for certain."""
+    """Shows an evaluated epoch; the last epoch is always shown."""
     self._unprinted = row
     if time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
       self._print(row)
@@ -134,21 +136,21 @@ def headline(
   num_steps: int,
   step: int,
 ) -> str:
-  """What a run says of itself before it trains.
+  """Returns the line that describes a run before it trains.
 
   Args:
-    name: of the run.
-    status: of status.json.
+    name: name of the run.
+    status: content of status.json.
     batch_size: examples per step.
-    num_steps: optimizer steps in all.
-    step: where it goes on.
+    num_steps: total number of optimizer steps.
+    step: step at which training starts or resumes.
   """
   devices = status["devices"]
   where = status["device"] + (f" x {devices}" if devices > 1 else "")
   if batch_size % devices:
     where += (
-      f" (which do not divide config.batch_size={batch_size}: each computes all"
-      " of it)"
+      f" (config.batch_size={batch_size} is not divisible by {devices}: every"
+      " device computes the whole batch)"
     )
   resumed = f", resuming at step {step}" if step else ""
   return (
@@ -160,7 +162,11 @@ def headline(
 
 
 def results_table(named: Sequence[tuple[str, str | os.PathLike]]) -> str:
-  """Markdown, a row for each (name, workdir); a dash for what is missing."""
+  """Returns a Markdown table of runs; missing numbers are dashes.
+
+  Args:
+    named: (name, run directory) of each row.
+  """
   return table(_HEADER, [_cells(n, runs.read(w)) for n, w in named])
 
 
@@ -171,7 +177,7 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
   row = record.rows[-1]
   bookkeeping = record.config["bookkeeping"]
   fitted = None
-  if "fit_threshold" in bookkeeping:  # trained, not solved
+  if "fit_threshold" in bookkeeping:  # only trained runs
     fitted = runs.epochs_to_fit(record.rows, bookkeeping["fit_threshold"])
   return (
     name,

@@ -1,14 +1,14 @@
-"""What can go wrong, each with the exit code of the process that it ends."""
+"""Errors with a message for the user and the exit code of the process."""
 
 
 class RethinkError(Exception):
-  """A fault that one sentence explains; anything else is a bug."""
+  """An error that its message explains; any other exception is a bug."""
 
   exit_code = 1
 
 
 class ConfigError(RethinkError):
-  """A field, a component or a run directory is not what it should be."""
+  """A config field, a component, a flag or a run directory is invalid."""
 
   exit_code = 2
 
@@ -26,17 +26,23 @@ class DataError(RethinkError):
 
 
 class CheckpointError(RethinkError):
-  """A saved state is damaged; no DataError, as it concerns one run only."""
+  """A saved state is damaged.
+
+  Not a DataError, which ends a whole sweep: only one run is affected.
+  """
 
   exit_code = 4
 
 
 class PreemptedError(RethinkError):
-  """Asked to stop; the state is saved and the same command goes on."""
+  """The process was asked to stop; the same command resumes the run.
+
+  The message says whether a state was saved.
+  """
 
   exit_code = 75  # EX_TEMPFAIL: schedulers requeue on it
 
 
 def reason(error: BaseException) -> str:
-  """The first line of what any error says, or its name."""
+  """Returns the first line of an error's message, or its class name."""
   return str(error).partition("\n")[0] or type(error).__name__

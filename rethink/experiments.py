@@ -1,7 +1,7 @@
-"""Named runs of an experiment, as overrides of a config.
+"""Names the runs of an experiment; a run is a set of config overrides.
 
-Pure Python on purpose: configs import this and nothing else of the package, so
-the classes that declare a report are found here, too.
+Configs import only this module of the package, so it is pure Python and also
+exports the classes that declare a report.
 """
 
 import fnmatch
@@ -33,15 +33,16 @@ from rethink.report_spec import Trace as Trace
 Overrides = Mapping[str, Any]
 Runs = dict[str, dict[str, Any]]
 
-SMOKE = "smoke/"  # in front of the names of small variants of the runs
+SMOKE = "smoke/"  # prefix of the names of small variants
 SEEDS = {f"seed{n}": dict(seed=n) for n in range(5)}
 
 
 def product(**axes: Mapping[str, Overrides]) -> Runs:
-  """All combinations of the choices; names are joined by slashes.
+  """Returns one run for each combination of the axes' choices.
 
+  The names of the choices are joined by slashes:
   `product(model={"mlp": dict(model="mlp()")}, labels={"true": {}})` has one
-  run, "mlp/true". A later axis overrides an earlier one.
+  run, "mlp/true". If two axes set the same field, the later axis wins.
   """
   runs = {}
   for combination in itertools.product(
@@ -55,7 +56,12 @@ def product(**axes: Mapping[str, Overrides]) -> Runs:
 
 
 def smoke(runs: Runs, **overrides: Any) -> Runs:
-  """Seed 0 of some runs, small: "smoke/<name>" with these overrides."""
+  """Returns small variants, "smoke/<name>", of the runs with seed 0.
+
+  Args:
+    runs: the full-size runs.
+    **overrides: fields that make a run small.
+  """
   return {
     SMOKE + name: {**own, **overrides}
     for name, own in runs.items()
@@ -64,9 +70,9 @@ def smoke(runs: Runs, **overrides: Any) -> Runs:
 
 
 def load_module(path: str | os.PathLike) -> types.ModuleType:
-  """A config file as a module."""
+  """Imports a config file as a module."""
   spec = importlib.util.spec_from_file_location("rethink_config", path)
-  assert spec and spec.loader  # true of every name that ends in .py
+  assert spec and spec.loader  # holds for every path ending in .py
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
@@ -75,17 +81,18 @@ def load_module(path: str | os.PathLike) -> types.ModuleType:
 def select(config, runs: Runs, run: str):
   """Applies the overrides of one run to a config and returns it.
 
-  The first part of runs' names, "smoke" say, stands for the first of them, so
-  that a sweep may name them all; `rethink.main` takes whole names only.
+  A leading part of run names, such as "smoke", selects the first run that
+  starts with it, so that `rethink.sweep` can load the config of a group of
+  runs. `rethink.main` accepts full names only.
 
   Raises:
-    ConfigError: if there is no such run, naming those that exist.
+    ConfigError: if there is no such run; the message lists the runs.
   """
   if run not in runs:
     run = next((name for name in runs if name.startswith(f"{run}/")), run)
   if run not in runs:
     raise errors.ConfigError(
-      f"there is no run {run!r}; there are: {', '.join(runs)}"
+      f"there is no run {run!r}; the runs are: {', '.join(runs)}"
     )
   config.lock()  # an unknown field raises only in a locked config
   try:
@@ -98,25 +105,25 @@ def select(config, runs: Runs, run: str):
 def choose(
   runs: Runs, group: str, only: str = "*", seeds: int = 1
 ) -> list[str]:
-  """Names of the runs that a sweep is about, in the order of the experiment.
+  """Returns the names of the runs that a sweep makes, in the config's order.
 
   Args:
-    runs: all there are.
-    group: the first part of their names; "" is all but the smoke variants.
-    only: a pattern, as in a shell.
-    seeds: of runs that end in "/seed<k>" those with k < seeds, unless the
-      pattern speaks of seeds itself.
+    runs: all runs of the experiment.
+    group: leading part of the names; "" selects all but the small variants.
+    only: shell-style pattern that names must match.
+    seeds: number of seeds: of runs that end in "/seed<k>", those with
+      k < seeds. Ignored if the pattern itself contains "seed".
   """
 
-  def wanted(name: str) -> bool:
+  def selected(name: str) -> bool:
     seed = re.search(r"/seed(\d+)$", name)
     few = not seed or int(seed[1]) < seeds or "seed" in only
     inside = name.startswith(f"{group}/") if group else not is_smoke(name)
     return few and inside and fnmatch.fnmatch(name, only)
 
-  return [name for name in runs if wanted(name)]
+  return [name for name in runs if selected(name)]
 
 
 def is_smoke(name: str) -> bool:
-  """Whether a run is a small variant."""
+  """Returns whether a run is a small variant."""
   return name.startswith(SMOKE)

@@ -1,7 +1,7 @@
-"""One run: `python -m rethink.main --config=configs/cifar10.py --workdir=...`.
+"""Trains one run: `python -m rethink.main --config=FILE --workdir=DIR`.
 
-The same command again resumes the run. This file and the other entry points
-(sweep, prepare) define the only flags there are; everything else is config.
+The same command resumes an interrupted run. Only the entry points (main, sweep,
+report, prepare) define flags; everything else is a field of the config.
 """
 
 import os
@@ -15,62 +15,64 @@ _CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
-  "Run directory, or gs://BUCKET/FOLDER; by default runs/<config>/<run>.",
+  "Run directory, or gs://BUCKET/FOLDER. Default: runs/<config>/<run>.",
 )
 _DATA_DIR = cli.define_data_dir()
 _DETERMINISTIC = cli.define_deterministic()
 _RESTART = flags.DEFINE_bool(
   "restart_from_scratch",
   False,
-  "Set all saved states of the run aside and start at step 0.",
+  "Move all saved states of the run to damaged/ and start at step 0.",
 )
 _PLATFORM = flags.DEFINE_enum(
   "platform",
   None,
   ["cpu", "gpu", "tpu"],
-  "Train there or not at all; short for --config.bookkeeping.platform.",
+  "Stop with an error unless this device is available. Short for"
+  " --config.bookkeeping.platform.",
 )
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
-  "HOST:PORT of process 0, for a run of several processes; they find each other"
-  " by themselves on Cloud TPU, under Slurm and Open MPI.",
+  "HOST:PORT of process 0, for a run of several processes. Not needed on Cloud"
+  " TPU, under Slurm or Open MPI, where the processes find each other.",
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "Processes of this run.", lower_bound=1
+  "num_processes", None, "Number of processes of this run.", lower_bound=1
 )
 _PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "Which of them this is, from 0.", lower_bound=0
+  "process_id", None, "Index of this process, from 0.", lower_bound=0
 )
 _INITIALIZATION_TIMEOUT = flags.DEFINE_float(
   "initialization_timeout",
   600.0,
-  "Seconds until all processes must have come.",
+  "Seconds to wait for all processes to join.",
   lower_bound=1,
 )
 _HEARTBEAT_TIMEOUT = flags.DEFINE_float(
   "heartbeat_timeout",
   100.0,
-  "Seconds of silence after which a process counts as dead; the others end.",
+  "Seconds without a sign of life after which a process counts as dead and the"
+  " others end.",
   lower_bound=1,
 )
 flags.adopt_module_key_flags(cli)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
-  """Executes the run; the exit code says how it ended."""
+  """Executes the run and returns the exit code of the process."""
   del argv
 
   def run() -> None:
     name = cli.run_name()
     workdir = _WORKDIR.value or os.path.join("runs", name)
     if not workdir.startswith(buckets.SCHEME):
-      other = "a bucket is gs://BUCKET/FOLDER, others (s3) are not supported"
-      cli.local_folder("workdir", workdir, other)
+      advice = "give a folder or gs://BUCKET/FOLDER; s3:// is not supported"
+      cli.local_folder("workdir", workdir, advice)
     if _PLATFORM.value:
       _CONFIG.value.bookkeeping.platform = _PLATFORM.value
     stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
-    from rethink import console, distributed  # JAX, after the flags
+    from rethink import console, distributed  # JAX starts after its settings
     from rethink.methods import runner
     from rethink.storage import workdirs
 

@@ -1,6 +1,7 @@
-"""Tables, figures and verdicts of a report, declared as plain data.
+"""Classes that declare the tables, figures and verdicts of a report.
 
-Configs see these classes as `experiments.<name>`; `rethink.report` draws them.
+Configs use them as `experiments.<name>`; `rethink.report` fills and draws them.
+The declarations are plain data, so that configs import nothing heavy.
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ class Line(NamedTuple):
   """A learning curve.
 
   Attributes:
-    label: for people.
-    runs: as in `experiments.Row`.
-    metric: of metrics.jsonl.
-    paper: (epoch, value in shown units) as measured in the paper's figure.
+    label: text in the legend.
+    runs: names of the runs, as in `Row.runs`.
+    metric: key in the rows of metrics.jsonl.
+    paper: (epoch, value) as measured in the paper's figure, in the unit of the
+      vertical axis.
   """
 
   label: str
@@ -29,13 +31,14 @@ class Curves(NamedTuple):
   """A figure of metrics over epochs.
 
   Attributes:
-    key: part of file names.
-    title: for people.
-    ylabel: of the vertical axis.
+    key: part of the name of its files.
+    title: title on the page.
+    ylabel: label of the vertical axis.
     lines: the curves.
-    unit: as in `experiments.Column`.
-    until: last epoch shown, 0 for all.
-    early_stopping: shade what lies between a curve and its best so far.
+    unit: "%" or "nats", as in `Column.unit`.
+    until: last epoch to show; 0 shows all epochs.
+    early_stopping: whether to shade the area between a test curve and its
+      running best.
   """
 
   key: str
@@ -48,7 +51,12 @@ class Curves(NamedTuple):
 
 
 class Series(NamedTuple):
-  """Rows of a table as a line: (horizontal value, the rows' runs)."""
+  """A line through rows of a table.
+
+  Attributes:
+    label: text in the legend.
+    points: (position on the horizontal axis, `Row.runs` of the row).
+  """
 
   label: str
   points: tuple[tuple[float, str], ...]
@@ -58,14 +66,14 @@ class Against(NamedTuple):
   """A figure of one column of a table against a property of its rows.
 
   Attributes:
-    key: part of file names.
-    title: for people.
+    key: part of the name of its files.
+    title: title on the page.
     table: key of the table.
-    column: key of its column.
-    xlabel: of the horizontal axis.
+    column: key of the column.
+    xlabel: label of the horizontal axis.
     series: the lines.
-    level: a value to mark with a horizontal line, None for none.
-    level_label: what that value is.
+    level: value to mark by a horizontal line; None draws no line.
+    level_label: text beside that line.
     log: the logarithmic axes: "", "x", "y" or "xy".
   """
 
@@ -81,14 +89,14 @@ class Against(NamedTuple):
 
 
 class Trace(NamedTuple):
-  """A curve that runs have saved, see `runs.Run.log_curve`.
+  """A curve that runs have saved by `runs.Run.log_curve`.
 
   Attributes:
-    label: for people.
-    runs: as in `experiments.Row`.
-    curve: its name.
-    x: name of its array for the horizontal axis.
-    y: name of its array for the vertical axis.
+    label: text in the legend.
+    runs: names of the runs, as in `Row.runs`.
+    curve: name under which the runs saved it.
+    x: name of the array for the horizontal axis.
+    y: name of the array for the vertical axis.
   """
 
   label: str
@@ -99,13 +107,13 @@ class Trace(NamedTuple):
 
 
 class Profile(NamedTuple):
-  """A figure of saved curves, over what is no epoch.
+  """A figure of saved curves over another axis than epochs.
 
   Attributes:
-    key: part of file names.
-    title: for people.
-    xlabel: of the horizontal axis.
-    ylabel: of the vertical axis.
+    key: part of the name of its files.
+    title: title on the page.
+    xlabel: label of the horizontal axis.
+    ylabel: label of the vertical axis.
     traces: the curves.
     log: the logarithmic axes: "", "x", "y" or "xy".
   """
@@ -122,9 +130,10 @@ class Examples(NamedTuple):
   """A figure of clean and corrupted training examples over epochs.
 
   Attributes:
-    key: part of file names.
-    title: for people.
-    series: (label, runs) of partially corrupted labels.
+    key: part of the name of its files.
+    title: title on the page.
+    series: (text in the legend, `Row.runs` of runs whose labels are partially
+      corrupted).
   """
 
   key: str
@@ -136,18 +145,18 @@ Plot = Curves | Against | Profile | Examples
 
 
 class Column(NamedTuple):
-  """A number that a table shows of each of its rows.
+  """A column of a table: one number for each row.
 
   Attributes:
-    key: under which a row gives the paper's number.
-    title: for people.
-    measure: a public function of `rethink.report.measures`.
-    metric: of metrics.jsonl, for a measure that reads one.
-    unit: of the shown number. "%" and "points" are 100 times the measure;
-      "epochs", "times", "nats" and "" are the measure itself.
-    tolerance: a difference from the paper that agrees with it, in shown units;
-      None shows differences without judging them.
-    level: nats, for `epochs_to_level`.
+    key: the key in `Row.paper` and `Row.tolerances`.
+    title: head of the column.
+    measure: name of a public function in `rethink.report.measures`.
+    metric: key in the rows of metrics.jsonl, for measures that read a metric.
+    unit: unit of the shown number. "%" and "points" show 100 times the measure;
+      "epochs", "times", "nats" and "" show the measure itself.
+    tolerance: largest difference from the paper that counts as agreement, in
+      `unit`; None shows differences without judging them.
+    level: nats, for `epochs_to_level` and `epochs_to_settle`.
   """
 
   key: str
@@ -163,12 +172,12 @@ class Row(NamedTuple):
   """A row of a table: one set-up, run with several seeds.
 
   Attributes:
-    heads: a text for each of the table's heads.
-    runs: the runs' name without its last part, "/seed<k>".
-    paper: column key to the paper's number in shown units, or its words.
-    parameters: of the paper's network, 0 if it gives none.
-    tolerances: instead of the columns', by column key.
-    baseline: runs that relative measures divide by.
+    heads: one text for each of the table's heads.
+    runs: name of the runs without "/seed<k>".
+    paper: column key to the paper's number in the column's unit, or its words.
+    parameters: number of parameters of the paper's network; 0 if unknown.
+    tolerances: column key to a tolerance that replaces the column's.
+    baseline: `runs` of the row that relative measures divide by.
   """
 
   heads: tuple[str, ...]
@@ -183,11 +192,11 @@ class Table(NamedTuple):
   """A table: columns of numbers for rows of runs.
 
   Attributes:
-    key: part of file names.
-    title: for people.
-    heads: titles of the rows' own columns.
-    columns: the numbers.
-    rows: in the order of the page.
+    key: name of the table in the CSV and JSON files.
+    title: title on the page.
+    heads: heads of the leading columns, which describe the rows.
+    columns: the columns of numbers.
+    rows: the rows, in the order of the page.
   """
 
   key: str
@@ -198,16 +207,16 @@ class Table(NamedTuple):
 
 
 class Memorization(NamedTuple):
-  """A verdict: does a learner fit what cannot be learned?
+  """A verdict on memorization: does a learner fit random labels or noise?
 
   Attributes:
-    name: of the learner.
-    random: runs with random labels.
-    true: runs with true labels, "" for none.
-    noise: runs with images of noise, "" for none.
-    augmented: whether the paper's train accuracy is that of the augmented
-      images, as they were seen.
-    paper: what the paper says of it.
+    name: name of the learner.
+    random: `Row.runs` of the runs with random labels.
+    true: `Row.runs` of the runs with true labels, "" for none.
+    noise: `Row.runs` of the runs on images of noise, "" for none.
+    augmented: whether the paper's train accuracy is measured on the augmented
+      images, during training.
+    paper: the paper's result in words.
   """
 
   name: str
@@ -219,12 +228,12 @@ class Memorization(NamedTuple):
 
 
 class EarlyStopping(NamedTuple):
-  """A verdict: what would stopping at the best test accuracy have gained?
+  """A verdict on early stopping: the gain of the best epoch over the last one.
 
   Attributes:
-    name: of the learner.
-    runs: as in `Row`.
-    paper: what the paper says of it.
+    name: name of the learner.
+    runs: names of the runs, as in `Row.runs`.
+    paper: the paper's result in words.
   """
 
   name: str
@@ -233,18 +242,19 @@ class EarlyStopping(NamedTuple):
 
 
 class Report(NamedTuple):
-  """What a report shows of an experiment, and what the paper says of it.
+  """The report of an experiment, beside the paper's results.
 
   Attributes:
-    title: for people.
-    source: where in the paper; "" if it is not there.
-    question: what the experiment asks, in a sentence or two.
-    tables: at least one; a figure's runs need not stand in one.
-    figures: in the order of the page.
-    verdicts: Memorization and EarlyStopping, shown first.
-    notes: what the paper leaves open or contradicts, and what is done here.
-    train_examples: of the paper's training set, 0 if there is no paper.
-    stand_ins: data sets that may stand for the paper's, with what to say of it.
+    title: title of the experiment.
+    source: the table, figure or section of the paper; "" if it is not in it.
+    question: the question of the experiment, in a sentence or two.
+    tables: at least one table. Figures may show runs that are in no table.
+    figures: the figures, in the order of the page.
+    verdicts: the answers, shown first.
+    notes: what the paper leaves open or contradicts, and our choices.
+    train_examples: size of the paper's training set; 0 if it gives none.
+    stand_ins: data sets accepted in place of the paper's, each with the remark
+      that the report prints beside its numbers.
   """
 
   title: str

@@ -1,4 +1,4 @@
-"""Asked to stop: a flag that the training loop looks at between chunks."""
+"""Stop requests: SIGTERM and SIGINT set a flag that training checks."""
 
 import signal
 import sys
@@ -8,17 +8,17 @@ from rethink import errors
 
 
 class StopFlag:
-  """Catches SIGTERM and SIGINT, once; later ones change nothing.
+  """Records the first SIGTERM or SIGINT; later signals change nothing.
 
   Attributes:
-    name: of the signal that came, or None.
+    name: name of the received signal, or None.
   """
 
   def __init__(self) -> None:
     self.name: str | None = None
 
   def install(self) -> "StopFlag":
-    """From now on signals set the flag instead of ending the process."""
+    """Makes signals set the flag instead of ending the process."""
     for number in (signal.SIGTERM, signal.SIGINT):
       signal.signal(number, self._catch)
     return self
@@ -28,26 +28,28 @@ class StopFlag:
     if self.name is None:
       self.name = signal.Signals(number).name
       print(
-        f"{self.name}: stopping at the next chance, saving first",
+        f"{self.name}: saving and stopping at the next opportunity",
         file=sys.stderr,
         flush=True,
       )
 
 
 def check(stop: StopFlag, run: Any) -> None:
-  """Between pieces of work of which nothing is saved before the end.
+  """Stops a run that saves nothing before its end, if it was asked to stop.
+
+  Methods that do not train call this between pieces of work.
 
   Args:
-    stop: asks to leave.
+    stop: the flag that a signal sets.
     run: the open `runs.Run`.
 
   Raises:
-    LostError: if another process has taken the run's directory over.
-    PreemptedError: if asked to stop.
+    LostError: if another process has taken over the run directory.
+    PreemptedError: if a signal was received.
   """
   run.check_lock()
   if stop.name:
     raise errors.PreemptedError(
-      f"{stop.name}: nothing of {run.workdir} is saved before its end; run the"
-      " same command again to begin anew"
+      f"{stop.name}: stopped; {run.workdir} saves nothing before the run ends,"
+      " so the same command starts it over"
     )

@@ -1,13 +1,13 @@
-"""All runs of an experiment.
+"""Executes all runs of an experiment.
 
   python -m rethink.sweep --config=configs/demo.py
   python -m rethink.sweep --config=configs/table1_cifar10.py:smoke
   python -m rethink.sweep --config=configs/table1_cifar10.py --only='mlp_*' \\
     --seeds=3 -- dataset=cifar10_jpeg bookkeeping.platform=gpu
 
-Runs lie in RUNS_DIR/<config>/<run>. Done ones are skipped, interrupted ones go
-on, a failing one does not stop the others. Runs of equal architecture share
-their compiled programs; the summary counts them.
+Run directories are RUNS_DIR/<config>/<run>. Finished runs are skipped,
+interrupted ones are resumed, and a run that fails does not stop the others.
+Runs of the same architecture share compiled programs; the summary counts those.
 """
 
 import os
@@ -22,20 +22,27 @@ from rethink import cli, errors, experiments
 from rethink.storage import files
 
 _CONFIG = cli.define_config()
-_RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
-_ONLY = flags.DEFINE_string("only", "*", "Pattern of run names, as in a shell.")
+_RUNS = flags.DEFINE_string(
+  "runs", "runs", "Folder that holds the run directories."
+)
+_ONLY = flags.DEFINE_string("only", "*", "Shell-style pattern of run names.")
 _SEEDS = flags.DEFINE_integer(
-  "seeds", 1, "How many of the runs that differ in seed alone.", lower_bound=1
+  "seeds", 1, "Seeds to run per configuration.", lower_bound=1
 )
 _INDEX = flags.DEFINE_integer(
-  "index", 0, "Which share of the runs this job takes.", lower_bound=0
+  "index",
+  0,
+  "Index of this job, when several jobs share the runs.",
+  lower_bound=0,
 )
 _COUNT = flags.DEFINE_integer(
-  "count", 1, "How many jobs share the runs.", lower_bound=1
+  "count", 1, "Number of jobs that share the runs.", lower_bound=1
 )
-_LIST = flags.DEFINE_bool("list", False, "Name the runs, run nothing.")
+_LIST = flags.DEFINE_bool(
+  "list", False, "Print the names of the runs and stop."
+)
 _DRY_RUN = flags.DEFINE_bool(
-  "dry_run", False, "Say what would happen to each run, run nothing."
+  "dry_run", False, "Print what would be done for each run and stop."
 )
 flags.DEFINE_alias("dry-run", "dry_run")
 _DATA_DIR = cli.define_data_dir()
@@ -44,7 +51,7 @@ flags.adopt_module_key_flags(cli)  # so that --help shows them
 
 
 def main(argv: list[str]) -> int:
-  """Executes the runs one after the other in this process."""
+  """Executes the runs one after the other and returns the exit code."""
   del argv
   return cli.exit_code(_sweep)
 
@@ -64,7 +71,7 @@ def _sweep() -> None:
   names = experiments.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
   if not names:
     raise errors.ConfigError(
-      f"--only={_ONLY.value} matches none of: {', '.join(module.RUNS)}"
+      f"--only={_ONLY.value} matches none of the runs: {', '.join(module.RUNS)}"
     )
   mine = names[_INDEX.value :: _COUNT.value]
   if not mine:
@@ -74,7 +81,7 @@ def _sweep() -> None:
     print("\n".join(mine))
     return
   stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
-  from rethink import compiled, console  # JAX, now that it is settled
+  from rethink import compiled, console  # JAX starts after its settings
   from rethink.methods import runner
 
   root = pathlib.Path(_RUNS.value) / stem
@@ -91,14 +98,14 @@ def _sweep() -> None:
         skipped += runner.outlook(config, root / name) == runner.DONE
         runner.execute(config, str(root / name), data_dir, stop, name)
       except (errors.PreemptedError, errors.DataError):
-        raise  # neither gets better with the next run
+        raise  # the next run would end in the same way
       except errors.RethinkError as error:
         failed.append(name)
         print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
-      except Exception:  # of a user's model, say, or out of memory
+      except Exception:  # a bug in a user's model, or out of memory
         failed.append(name)
         traceback.print_exc()
-  # Also those of earlier selections and of other jobs, at the same scale.
+  # The table also shows the runs of earlier commands and of other jobs.
   small = experiments.is_smoke(mine[0])
   known = [
     name
@@ -108,7 +115,9 @@ def _sweep() -> None:
   ]
   text = console.results_table([(name, root / name) for name in known])
   path = root / ("smoke.md" if small else "results.md")
-  root.mkdir(parents=True, exist_ok=True)  # no run may have come so far
+  root.mkdir(
+    parents=True, exist_ok=True
+  )  # all runs may have failed before this
   files.write(path, text + "\n")
   print(f"\n{text}\n\nsaved in {os.path.relpath(path)}")
   print(
@@ -117,7 +126,7 @@ def _sweep() -> None:
     f" {counter}"
   )
   if failed:
-    raise errors.RethinkError(f"{len(failed)} failed: {', '.join(failed)}")
+    raise errors.RethinkError(f"{len(failed)} runs failed: {', '.join(failed)}")
 
 
 def _config(module: Any, name: str) -> Any:

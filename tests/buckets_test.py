@@ -204,7 +204,7 @@ def test_f29_a_machine_that_was_frozen_while_it_carried_stops_at_once(
   for name in ("a", "b", "c"):
     (tmp_path / name).write_text("1")
   asked = []
-  with bucket_locks.Lease(bucket, "a/run", tmp_path) as lease:
+  with bucket_locks.BucketLock(bucket, "a/run", tmp_path) as lease:
 
     def check():
       if asked:  # frozen after the first file
@@ -235,7 +235,7 @@ def test_f29_of_many_that_take_over_one_wins(bucket, tmp_path, monkeypatch):
   held = bucket.get_blob("a/run/lock.json").generation
 
   def take():
-    lease = bucket_locks.Lease(bucket, "a/run", tmp_path)
+    lease = bucket_locks.BucketLock(bucket, "a/run", tmp_path)
     barrier.wait()
     if lease._write(held):
       won.append(lease._text)
@@ -291,11 +291,11 @@ def test_f29_a_new_process_waits_for_one_that_is_leaving(bucket, monkeypatch):
 
 
 def test_f29_a_lock_that_has_vanished_ends_the_run(bucket, tmp_path):
-  with bucket_locks.Lease(bucket, "a/run", tmp_path) as lease:
+  with bucket_locks.BucketLock(bucket, "a/run", tmp_path) as lease:
     with locks.acquire(tmp_path) as lock:
-      assert lease.held()
+      assert lease.renew()
       bucket.blob("a/run/lock.json").delete()
-      assert not lease.held() and lease.lost
+      assert not lease.renew() and lease.lost
       with pytest.raises(locks.LostError):
         lock.check()
 
@@ -311,7 +311,7 @@ def test_what_has_vanished_from_the_bucket_or_the_disk_stops_no_push(
   bucket.blob("a/run/a").delete()
   (tmp_path / "a").unlink()
   (tmp_path / "c").write_text("22")
-  whole = mirror._whole
+  whole = mirror._complete_files
 
   def and_gone():
     found = whole()
@@ -319,7 +319,7 @@ def test_what_has_vanished_from_the_bucket_or_the_disk_stops_no_push(
     return {**found, "b": (2, 2)}
 
   with monkeypatch.context() as patch:
-    patch.setattr(mirror, "_whole", and_gone)
+    patch.setattr(mirror, "_complete_files", and_gone)
     mirror.push()
   assert bucket.blob("a/run/c").download_as_text() == "22"
   mirror.push()
@@ -331,14 +331,14 @@ def test_the_status_in_the_bucket_tells_of_nothing_that_is_not_there(
 ):
   mirror = buckets._Mirror(bucket, "a/run", tmp_path)
   (tmp_path / "status.json").write_text("running")
-  whole = mirror._whole
+  whole = mirror._complete_files
 
   def and_on():  # the run ends just after the files were looked for
     found = whole()
     (tmp_path / "status.json").write_text("done, see the last row")
     return found
 
-  monkeypatch.setattr(mirror, "_whole", and_on)
+  monkeypatch.setattr(mirror, "_complete_files", and_on)
   mirror.push()
   assert bucket.blob("a/run/status.json").download_as_text() == "running"
   monkeypatch.undo()

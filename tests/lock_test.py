@@ -72,7 +72,7 @@ def _lock(workdir) -> pathlib.Path:
 
 def _write(workdir, seconds_ago: float = 0, **fields) -> None:
   """Leaves a lock as another process would."""
-  holder = {"token": "t0", **locks._self(), **fields}
+  holder = {"token": "t0", **locks._this_process(), **fields}
   _lock(workdir).write_text(json.dumps(holder))
   then = time.time() - seconds_ago
   os.utime(_lock(workdir), (then, then))

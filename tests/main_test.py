@@ -154,7 +154,7 @@ def test_a_failing_run_does_not_stop_the_others(tmp_path, data_dir):
     "--config.learning_rate=1e30",
   )
   assert done.returncode == 1
-  assert "2 failed: mlp_1x512/true_labels, mlp_1x512/random_labels" in (
+  assert "2 runs failed: mlp_1x512/true_labels, mlp_1x512/random_labels" in (
     done.stderr
   )
 

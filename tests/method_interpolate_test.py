@@ -130,7 +130,7 @@ def test_a_run_asked_to_stop_says_that_nothing_is_saved(
 ):
   stop = signals.StopFlag()
   stop.name = "SIGTERM"
-  with pytest.raises(errors.PreemptedError, match="begin anew"):
+  with pytest.raises(errors.PreemptedError, match="starts it over"):
     _execute(config, tmp_path, data_dir, stop)
   assert runs.read(tmp_path).status["state"] == "preempted"
   run = _execute(config, tmp_path, data_dir)
@@ -143,7 +143,7 @@ def test_memory_that_does_not_suffice_ends_in_one_sentence(
   from rethink.kernels import memory
 
   monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)
-  with pytest.raises(errors.ConfigError, match="enough for [0-9]+ points"):
+  with pytest.raises(errors.ConfigError, match=r"enough for [0-9]+ points"):
     _execute(config, tmp_path, data_dir)
   assert runs.read(tmp_path).status["state"] == "failed"
 

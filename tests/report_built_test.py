@@ -16,13 +16,13 @@ def _section(module, names, root, data_dir):
     config = module.get_config(f"smoke/{name}")
     runner.execute(config, str(folder), data_dir, StopAfter())
   source = sources.from_flag(f"{ROOT}/configs/{stem}.py:smoke")
-  return pages.section(results.Results(source, root))
+  return pages.build_section(results.Results(source, root))
 
 
 def _cells(section, runs):
   (table,) = section.tables
-  (line,) = (line for line in table.lines if line.group.name == runs)
-  columns = [column.key for column in table.table.columns]
+  (line,) = (line for line in table.rows if line.group.name == runs)
+  columns = [column.key for column in table.spec.columns]
   return dict(zip(columns, line.cells, strict=True)), table
 
 
@@ -68,4 +68,4 @@ def test_what_status_does_not_say_is_none(metric, tmp_path, data_dir):
   group = results.Results(source, tmp_path).group("linear/n500")
   (record,) = group.records
   column = rademacher.REPORT.tables[0].columns[0]._replace(metric=metric)
-  assert measures.status(measures.Run(record, 0.0), column) is None
+  assert measures.status(measures.FinishedRun(record, 0.0), column) is None

@@ -100,16 +100,16 @@ def _write(folder, config) -> None:
 
 def test_numbers_and_their_difference_from_the_paper(found):
   (made,) = tables.all_of(found)
-  norm, fit, error, rank, none = made.lines[1].cells
+  norm, fit, error, rank, none = made.rows[1].cells
   assert rank.values == (7,) and none.values == ()
   assert norm.values == (50.0,) and error.values == pytest.approx((20.0,))
   assert error.difference == pytest.approx(-0.5) and error.agrees
   assert fit.values == () and fit.never == 1
-  assert made.lines[0].group.reduced == ()  # preconditioner, kernel: the same
+  assert made.rows[0].group.reduced == ()  # preconditioner, kernel: the same
 
 
 def test_a_verdict_says_fitted_without_a_loss_or_epochs(found):
-  section = pages.section(found)
+  section = pages.build_section(found)
   (verdict,) = section.verdicts
   assert verdict.answer == (
     "random labels fitted: 100.00 % train, 10.00 % test"
@@ -128,7 +128,7 @@ def test_curves_and_columns_are_drawn_over_logarithmic_axes(found):
 
 
 def test_the_page_names_the_kernel_where_a_network_has_its_model(found):
-  page = pages.html([pages.section(found)])
+  page = pages.html([pages.build_section(found)])
   assert "gaussian(bandwidth=0.0)" in page and "none" in page
 
 

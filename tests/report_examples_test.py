@@ -51,7 +51,7 @@ def test_examples_are_read_as_they_are_written(tmp_path):
 
 def test_clean_and_corrupted_examples_have_a_figure(tmp_path):
   def keys():
-    section = pages.section(_found(tmp_path, fig1_randomization))
+    section = pages.build_section(_found(tmp_path, fig1_randomization))
     return [figure.key for figure in section.figures]
 
   report_runs.write(tmp_path, fig1_randomization, "inception/p0.8/seed0")

@@ -26,7 +26,7 @@ def _fits(epoch, until=100, every=1, **more):
 
 
 def _verdict(root, module=memorize, word="30"):
-  verdicts = pages.section(_found(root, module)).verdicts
+  verdicts = pages.build_section(_found(root, module)).verdicts
   return next(v for v in verdicts if word in v.subject)
 
 
@@ -95,7 +95,7 @@ def test_seeds_of_another_set_up_are_named_and_not_averaged(
   line, cells = _line(tmp_path, _TRUE)
   assert results.text(cells["test"], "%") == "50.00"
   assert line.group.unfinished == (f"seed1, which has {said}",)
-  assert tables.made(line.group).runs == "1 of 2"
+  assert tables.origin(line.group).runs == "1 of 2"
   assert said in tables.all_of(_found(tmp_path))[0].notes[line.note]
 
 
@@ -176,7 +176,7 @@ def test_a_tolerance_widened_for_test_accuracies_is_for_them_alone(tmp_path):
 def test_what_a_method_does_not_know_is_not_there(tmp_path):
   run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
   run.update(interpolation={"condition": None, "rounds": 3})
-  found = measures.Run(runs.read(run.workdir), 0.05)
+  found = measures.FinishedRun(runs.read(run.workdir), 0.05)
   for key, value in (("condition", None), ("rounds", 3.0), ("norm", None)):
     column = experiments.Column(key, key, "status", f"interpolation/{key}")
     assert measures.status(found, column) == value

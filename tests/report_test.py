@@ -27,8 +27,8 @@ def _found(root, module=table1_cifar10, smoke=False, **kwargs):
 
 def _line(root, name, module=table1_cifar10, table=0, **kwargs):
   made = tables.all_of(_found(root, module, **kwargs))[table]
-  line = next(line for line in made.lines if line.row.runs == name)
-  columns = [column.key for column in made.table.columns]
+  line = next(line for line in made.rows if line.spec.runs == name)
+  columns = [column.key for column in made.spec.columns]
   return line, dict(zip(columns, line.cells, strict=True))
 
 
@@ -51,16 +51,16 @@ def test_missing_runs_are_dashes_and_are_counted(tmp_path):
     report_runs.write(tmp_path, table1_cifar10, name)
   line, cells = _line(tmp_path, _RANDOM)
   assert line.group.missing == 1
-  assert tables.made(line.group).runs == "1 of 2"
+  assert tables.origin(line.group).runs == "1 of 2"
   line, cells = _line(tmp_path, "alexnet/random/none")
   assert {results.text(cell, "%") for cell in cells.values()} == {"—"}
-  assert tables.made(line.group) == ("0 of 2", "—", "—", "—", "—")
+  assert tables.origin(line.group) == ("0 of 2", "—", "—", "—", "—")
   assert results.paper_text(cells["test"], "%") == "9.86"
 
 
 def test_seeds_that_nobody_asked_for_are_not_missing(tmp_path):
   report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
-  assert pages.section(_found(tmp_path)).counts.startswith("1 of 19 runs")
+  assert pages.build_section(_found(tmp_path)).counts.startswith("1 of 19 runs")
 
 
 @pytest.mark.parametrize("state", ["running", "preempted", "diverged"])
@@ -156,8 +156,8 @@ def test_a_stand_in_is_judged_and_named_beside_every_number(tmp_path):
   line, cells = _line(tmp_path, _RANDOM)
   assert cells["train"].agrees
   assert line.group.remark.startswith("JPEG copy of CIFAR-10")
-  assert "cifar10_jpeg, 50,000 images" in tables.made(line.group)
-  section = pages.section(_found(tmp_path))
+  assert "cifar10_jpeg, 50,000 images" in tables.origin(line.group)
+  section = pages.build_section(_found(tmp_path))
   assert section.tables[0].notes[line.note].startswith(line.group.remark)
   assert line.group.remark in section.verdicts[0].made  # the others miss runs
 
@@ -243,7 +243,7 @@ def test_early_stopping_is_the_best_test_accuracy_less_the_last(tmp_path):
   assert results.text(cells["best"], "%") == "87.00"
   assert results.text(cells["epoch"], "epochs") == "2"
   assert results.text(cells["gain"], "points") == "1.00"
-  verdict = pages.section(_found(tmp_path, fig2_implicit)).verdicts[0]
+  verdict = pages.build_section(_found(tmp_path, fig2_implicit)).verdicts[0]
   assert "gains 1.00 points" in verdict.answer
   assert "87.00 % at epoch 2, 86.00 % at the end" in verdict.details
 
@@ -255,7 +255,7 @@ def test_the_verdict_compares_random_with_true_labels(tmp_path):
     report_runs.write(tmp_path, memorize, name, rows)
   rows = [row(30, 0.7, train=0.6, test=0.1)]
   report_runs.write(tmp_path, memorize, "gaussian/epochs30/seed0", rows)
-  section = pages.section(_found(tmp_path, memorize))
+  section = pages.build_section(_found(tmp_path, memorize))
   verdict = next(v for v in section.verdicts if "30" in v.subject)
   assert verdict.answer == (
     "random labels fitted: 100.00 % train, 10.00 % test; after 21 epochs, 18"
@@ -271,7 +271,7 @@ def test_one_of_two_seeds_that_fits_is_said(tmp_path):
   for seed, loss in enumerate((0.01, 0.5)):
     name = f"random/epochs10/seed{seed}"
     report_runs.write(tmp_path, memorize, name, [row(10, loss)])
-  section = pages.section(_found(tmp_path, memorize))
+  section = pages.build_section(_found(tmp_path, memorize))
   assert "fitted in 1 of 2 runs" in section.verdicts[0].answer
 
 
@@ -281,18 +281,18 @@ def test_small_variants_are_their_own_report_and_never_judged(tmp_path):
     tmp_path, table1_cifar10, name, images=500, parameters=26_404
   )
   made = tables.all_of(_found(tmp_path, smoke=True))[0]
-  line = next(line for line in made.lines if line.group.done)
-  assert line.row.runs == "inception/random/none"
-  assert len(made.lines) < 19
+  line = next(line for line in made.rows if line.group.done)
+  assert line.spec.runs == "inception/random/none"
+  assert len(made.rows) < 19
   assert "data set digits instead of cifar10" in line.group.reduced
-  assert not any(c.agrees for line in made.lines for c in line.cells)
+  assert not any(c.agrees for line in made.rows for c in line.cells)
   full = tables.all_of(_found(tmp_path))[0]
-  assert not any(line.group.done for line in full.lines)
+  assert not any(line.group.done for line in full.rows)
 
 
 def test_provenance_names_the_runs_code_data_and_device(tmp_path):
   run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed2")
-  values = pages.as_json(pages.section(_found(tmp_path)))
+  values = pages.as_json(pages.build_section(_found(tmp_path)))
   made = next(
     one for one in values["tables"][0]["rows"] if one["runs"] == _TRUE
   )
@@ -319,15 +319,15 @@ def test_a_cpu_has_the_name_of_its_host(tmp_path):
   run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
   run.update(host="Some CPU, 2 cores")
   line, _ = _line(tmp_path, _TRUE)
-  assert tables.made(line.group).device == "Some CPU, 2 cores"
+  assert tables.origin(line.group).device == "Some CPU, 2 cores"
   run.update(device="Some GPU", devices=2)
   line, _ = _line(tmp_path, _TRUE)
-  assert tables.made(line.group).device == "Some GPU × 2"
+  assert tables.origin(line.group).device == "Some GPU × 2"
 
 
 def test_the_csv_has_a_line_for_every_number(tmp_path):
   report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
-  section = pages.section(_found(tmp_path))
+  section = pages.build_section(_found(tmp_path))
   text = tables.csv_text(section.name, section.tables)
   lines = list(csv.DictReader(io.StringIO(text)))
   assert len(lines) == 19 * 4

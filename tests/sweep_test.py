@@ -164,7 +164,7 @@ def test_runs_that_all_fail_at_once_are_summed_up(tmp_path, data_dir):
   done = _sweep(tmp_path / "new", data_dir, only, "--", "batch_size=0")
   assert done.returncode == 1, done.stderr
   assert "2 runs: 0 done before, 0 done now, 2 failed" in done.stdout
-  assert "2 failed: mlp_1x512/true_labels" in done.stderr
+  assert "2 runs failed: mlp_1x512/true_labels" in done.stderr
   assert "Traceback" not in done.stderr
 
 

@@ -1,5 +1,6 @@
-"""A pure view over run directories: tables, figures, a page.
+"""Reports: tables, figures and a page, made from run directories alone.
 
-It reads what training has logged and computes no result of its own; what is
-missing is a dash. Imports neither JAX nor anything that trains.
+A report shows what training has logged and computes no result of its own; a
+missing number is a dash. Nothing here imports JAX or training code, so that a
+report can be made on any machine.
 """

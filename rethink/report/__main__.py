@@ -1,11 +1,11 @@
-"""Tables, figures and a page of experiments, from their run directories.
+"""Makes tables, figures and a page from the run directories of experiments.
 
   python -m rethink.report --config=configs/table1_cifar10.py --out=reports
   python -m rethink.report --out=reports --keep=reports/runs
-  python -m rethink.report --out=reports --runs=reports/runs  # once more
+  python -m rethink.report --out=reports --runs=reports/runs  # from the copies
 
-Without --config all experiments in configs/ that have runs. Needs neither JAX
-nor data: run directories can be copied to any machine.
+Without --config, the report covers every experiment in configs/ that has runs.
+It needs neither JAX nor data: copy the run directories to any machine.
 """
 
 import pathlib
@@ -19,45 +19,48 @@ from rethink.report import archive, examples, pages, results, sources
 _CONFIG = flags.DEFINE_multi_string(
   "config",
   [],
-  "Config file, or FILE:smoke for its small variants; several by commas or by"
-  " repeating the flag. By default all of configs/ that have runs.",
+  "Config file, or FILE:smoke for its small variants. Separate several with"
+  " commas or repeat the flag. Default: every file in configs/ that has runs.",
 )
-_RUNS = flags.DEFINE_string("runs", "runs", "Folder of run directories.")
-_OUT = flags.DEFINE_string("out", "reports", "Folder to write to.")
+_RUNS = flags.DEFINE_string(
+  "runs", "runs", "Folder that holds the run directories."
+)
+_OUT = flags.DEFINE_string("out", "reports", "Folder to write the report to.")
 _THRESHOLD = flags.DEFINE_float(
   "fit_threshold",
   None,
-  "Clean train loss of a fit, in nats; by default the config's.",
+  "A run fits when its clean train loss, in nats, is at most this. Default: the"
+  " threshold in the config.",
   lower_bound=0.0,
 )
 _EXAMPLES = flags.DEFINE_string(
   "export_examples",
   None,
-  "CSV file to write, when each training example was fitted; of runs that have"
-  " logged it.",
+  "CSV file to write: when each training example was first fitted, for the runs"
+  " that logged their examples.",
 )
 _KEEP = flags.DEFINE_string(
   "keep",
   None,
-  "Folder for copies of what the report reads of finished runs, without their"
-  " states: --runs=FOLDER makes the report again.",
+  "Folder for small copies of the finished runs, without model weights. Use it"
+  " as --runs=FOLDER to make the report again.",
 )
 
 
 def main(argv: list[str]) -> int:
-  """Writes the report; the exit code says how it ended."""
+  """Writes the report and returns the exit code of the process."""
   del argv
   return cli.exit_code(_report)
 
 
 def _report() -> None:
-  copy = "bring the runs here with `gcloud storage cp -r`"
+  advice = "copy the runs to this machine with `gcloud storage cp -r`"
   for name, folder in (
     ("runs", _RUNS.value),
     ("out", _OUT.value),
     ("keep", _KEEP.value or ""),
   ):
-    cli.local_folder(name, folder, copy)
+    cli.local_folder(name, folder, advice)
   root, out = pathlib.Path(_RUNS.value), pathlib.Path(_OUT.value)
   if not root.is_dir():
     raise errors.ConfigError(f"--runs={root}: there is no such folder")
@@ -67,20 +70,22 @@ def _report() -> None:
     if named
     else sources.discover(pathlib.Path("configs"), root)
   )
-  found = [results.Results(one, root, _THRESHOLD.value) for one in chosen]
-  sections = [pages.section(one) for one in found]
+  loaded = [
+    results.Results(source, root, _THRESHOLD.value) for source in chosen
+  ]
+  sections = [pages.build_section(experiment) for experiment in loaded]
   pages.write(sections, out)
-  for one in sections:
-    print(f"{one.name}: {one.counts}")
-    for verdict in one.verdicts:
+  for section in sections:
+    print(f"{section.name}: {section.counts}")
+    for verdict in section.verdicts:
       print(f"  {verdict.subject}: {verdict.answer}")
-  print(f"written: {out / 'index.html'}")
+  print(f"wrote {out / 'index.html'}")
   if _KEEP.value:
-    kept = archive.keep(found, pathlib.Path(_KEEP.value))
-    print(f"{kept} runs: {_KEEP.value}")
+    kept = archive.keep(loaded, pathlib.Path(_KEEP.value))
+    print(f"copied {kept} runs to {_KEEP.value}")
   if _EXAMPLES.value:
-    written = examples.export(_EXAMPLES.value, found)
-    print(f"{written:,} examples: {_EXAMPLES.value}")
+    written = examples.export(_EXAMPLES.value, loaded)
+    print(f"wrote {written:,} examples to {_EXAMPLES.value}")
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Copies of run directories that a report can be made of again."""
+"""Small copies of run directories from which a report can be made again."""
 
 import json
 import pathlib
@@ -10,27 +10,33 @@ from rethink.report import results
 from rethink.storage import runs
 
 
-def keep(found: Iterable[results.Results], folder: pathlib.Path) -> int:
-  """Copies what reports read of all finished runs; says how many there are.
+def keep(loaded: Iterable[results.Results], folder: pathlib.Path) -> int:
+  """Copies the files that reports read, for all finished runs.
 
-  States and per-example files stay behind. Of the command line only what it
-  sets in the config is kept, as the rest names places of one machine.
+  Saved states and per-example files are left out. Of each recorded command line
+  only the config overrides are kept, because the other arguments name folders
+  of one machine.
 
   Args:
-    found: the experiments.
-    folder: gets <config>/<run>; runs that are there already are replaced.
+    loaded: the experiments whose runs are copied.
+    folder: receives <config>/<run>; copies that exist are replaced.
+
+  Returns:
+    The number of copied runs.
 
   Raises:
-    ConfigError: if the folder cannot be written, or holds the runs themselves.
+    ConfigError: if the folder cannot be written, or is the folder of --runs.
   """
   kept = 0
   try:
-    for one in found:
-      if folder.resolve() == one.root.resolve():
-        raise errors.ConfigError(f"--keep={folder} is the folder of --runs")
-      for name in one.source.groups:
-        for record in one.group(name).records:
-          _copy(record, folder / record.workdir.relative_to(one.root))
+    for experiment in loaded:
+      if folder.resolve() == experiment.root.resolve():
+        raise errors.ConfigError(
+          f"--keep={folder} is the folder of --runs; give another one"
+        )
+      for name in experiment.source.groups:
+        for record in experiment.group(name).records:
+          _copy(record, folder / record.workdir.relative_to(experiment.root))
           kept += 1
   except OSError as error:
     raise errors.ConfigError(
@@ -46,7 +52,7 @@ def _copy(record: runs.Record, path: pathlib.Path) -> None:
     text for text in record.status["argv"] if text.startswith("--config.")
   ]
   status = {**record.status, "argv": argv}
-  status.pop("pid", None)  # of one machine, too
+  status.pop("pid", None)  # means nothing on another machine
   (path / "status.json").write_text(json.dumps(status, indent=2) + "\n")
   for file in ("config.json", "metrics.jsonl"):
     shutil.copyfile(record.workdir / file, path / file)

@@ -1,4 +1,4 @@
-"""Is a run the paper's set-up, or smaller, or other?"""
+"""Comparison of a run's set-up with the paper's."""
 
 import ast
 import re
@@ -8,8 +8,8 @@ from typing import Any
 from rethink import experiments
 from rethink.storage import runs
 
-# No part of the set-up: the seeds, how many images an evaluation takes, and how
-# a linear system is solved.
+# Fields that do not change what is measured: seeds, the batch size of
+# evaluation, and how a linear system is solved.
 _FREE = {"seed", "data_seed", "eval_batch_size", "preconditioner", "max_rounds"}
 _COMPONENTS = {
   "method",
@@ -28,55 +28,74 @@ def reasons(
   report: experiments.Report,
   parameters: int,
 ) -> tuple[str, ...]:
-  """Why a run is not comparable with the paper; () if it is, or there is none.
+  """Returns the reasons why a run is not comparable with the paper.
 
   Args:
     expected: the config of the full-size run, without bookkeeping.
     record: the run.
-    report: gives the paper's number of images and what may stand for its data.
-    parameters: of the paper's network, 0 for unknown.
+    report: its `train_examples` and `stand_ins` are used.
+    parameters: number of parameters of the paper's network; 0 if unknown.
+
+  Returns:
+    One text per difference; () if the run is comparable, or if the report has
+    no source in the paper.
   """
   if not report.source:
     return ()
   outcome, status = record.config["outcome"], record.status
-  found = []
+  differing = []
   dataset, wanted = _name(outcome["dataset"]), _name(expected["dataset"])
   if dataset != wanted and dataset not in report.stand_ins:
-    found.append(f"data set {dataset} instead of {wanted}")
+    differing.append(f"data set {dataset} instead of {wanted}")
   images = status["data"]["train"]
   if report.train_examples and images != report.train_examples:
-    found.append(f"{images:,} of {report.train_examples:,} training images")
+    differing.append(f"{images:,} of {report.train_examples:,} training images")
   own = status["parameters"]
   if parameters and own != parameters:
-    found.append(f"{own:,} parameters instead of {parameters:,}")
+    differing.append(f"{own:,} parameters instead of {parameters:,}")
   for field in sorted({*expected, *outcome} - _FREE - {"dataset"}):
     if field == "train_examples" and report.train_examples:
-      continue  # said above, whatever the reason
+      continue  # the number of images is compared above
     if field in expected and field in outcome:
       if not _agrees(field, expected[field], outcome[field]):
-        found.append(
+        differing.append(
           f"{field} {_text(outcome[field])} instead of {_text(expected[field])}"
         )
-  # A default that was overridden cannot be told from the default by its value.
+  # An expected call may leave out defaults, so comparing calls does not show an
+  # argument that was set on the command line. The recorded command line does.
   for argument in status["argv"]:
     field = argument.removeprefix("--config.").partition("=")[0]
     if argument.startswith("--config.") and field in _COMPONENTS | _LISTS:
-      if not any(reason.startswith(f"{field} ") for reason in found):
-        found.append(f"{field} {_text(outcome[field])}, set by hand")
-  # What else differs says little once the model is another one.
+      if not any(reason.startswith(f"{field} ") for reason in differing):
+        differing.append(f"{field} {_text(outcome[field])}, set by hand")
+  # A different model explains most other differences, so it is named first.
   return tuple(
-    sorted(found, key=lambda reason: not reason.startswith("model "))
+    sorted(differing, key=lambda reason: not reason.startswith("model "))
   )
 
 
 def remark(record: runs.Record, report: experiments.Report) -> str:
-  """What has to be said of the data beside every number; "" for nothing."""
+  """Returns the remark on a stand-in data set; "" for the paper's own data."""
   dataset = _name(record.config["outcome"]["dataset"])
   return report.stand_ins[dataset] if dataset in report.stand_ins else ""
 
 
+def setup_differences(first: runs.Record, record: runs.Record) -> str:
+  """Describes how a seed's set-up differs from the first one's; "" if equal."""
+  old, new = first.config["outcome"], record.config["outcome"]
+  differing = [
+    f"{field} {new[field]} instead of {old[field]}"
+    for field in sorted(old.keys() & new.keys() - {"seed"})
+    if old[field] != new[field]
+  ]
+  known, data = first.config["data"], record.config["data"]
+  if not differing and known["fingerprint"] != data["fingerprint"]:
+    differing.append("other data")
+  return ", ".join(differing)
+
+
 def _name(dataset: str) -> str:
-  return dataset.partition(":")[0]  # without the version
+  return dataset.partition(":")[0]  # another version is still the same data set
 
 
 def _text(value: Any) -> str:
@@ -96,14 +115,19 @@ def _agrees(field: str, expected: Any, actual: Any) -> bool:
 
 
 def _same_call(expected: str, actual: str) -> bool:
-  """Whether a complete call has all arguments of one that leaves some out."""
-  wanted, found = _parse(expected), _parse(actual)
-  if wanted is None or found is None:
+  """Returns whether two calls agree in every argument of the expected one.
+
+  Args:
+    expected: a call as the config writes it, defaults left out.
+    actual: a call as a run records it, all arguments by name.
+  """
+  expected_call, actual_call = _parse(expected), _parse(actual)
+  if expected_call is None or actual_call is None:
     return expected == actual
-  name, positional, named = wanted
-  complete = found[2]
+  name, positional, named = expected_call
+  complete = actual_call[2]
   return (
-    name == found[0]
+    name == actual_call[0]
     and positional == list(complete.values())[: len(positional)]
     and all(k in complete and complete[k] == v for k, v in named.items())
   )
@@ -114,7 +138,7 @@ def _parse(call: str) -> tuple[str, list, dict[str, Any]] | None:
   module = match[0] if match else ""
   try:
     node = ast.parse(call[len(module) :], mode="eval").body
-  except SyntaxError:  # as it was written, then
+  except SyntaxError:  # no call: the caller compares the texts
     return None
   if isinstance(node, ast.Name):
     return module + node.id, [], {}

@@ -1,4 +1,4 @@
-"""What figures show, drawn: metrics, columns of tables, curves, examples."""
+"""Draws the kinds of figures that `report_spec` declares."""
 
 from typing import Any
 
@@ -11,65 +11,66 @@ from rethink import experiments
 from rethink.report import results, style, tables
 from rethink.storage import runs
 
-Look = dict[str, Any]  # of a line
-_FADED = 0.45  # all seeds but the first
+Look = dict[str, Any]  # keyword arguments of a Matplotlib line
+_FADED = 0.45  # opacity of all seeds but the first
 _ON_CLEAN = "train/accuracy_on_clean"
 _ON_CORRUPTED = "train/accuracy_on_corrupted"
 
 
 def draw(
   axes: mpl_axes.Axes,
-  wanted: experiments.Plot,
-  found: results.Results,
+  plot: experiments.Plot,
+  experiment: results.Results,
   comparable: bool,
 ) -> bool:
-  """Draws a figure; says whether the paper has lines for what is drawn.
+  """Draws a figure and returns whether the paper has lines for it.
 
   Args:
-    axes: empty; it stays so if there are no runs to show.
-    wanted: what to draw.
-    found: the runs.
-    comparable: whether the paper's lines may stand beside them.
+    axes: empty axes; they stay empty if there are no runs to show.
+    plot: the declaration of the figure.
+    experiment: the runs to draw.
+    comparable: whether to draw the paper's lines beside the runs.
   """
-  if isinstance(wanted, experiments.Curves):
-    return _curves(axes, wanted, found, comparable)
-  if isinstance(wanted, experiments.Against):
-    return _against(axes, wanted, found, comparable)
-  if isinstance(wanted, experiments.Profile):
-    return _profile(axes, wanted, found)
-  return _examples(axes, wanted, found)
+  if isinstance(plot, experiments.Curves):
+    return _curves(axes, plot, experiment, comparable)
+  if isinstance(plot, experiments.Against):
+    return _against(axes, plot, experiment, comparable)
+  if isinstance(plot, experiments.Profile):
+    return _profile(axes, plot, experiment)
+  return _examples(axes, plot, experiment)
 
 
 def _curves(
   axes: mpl_axes.Axes,
-  wanted: experiments.Curves,
-  found: results.Results,
+  plot: experiments.Curves,
+  experiment: results.Results,
   comparable: bool,
 ) -> bool:
-  """Draws; says whether the paper has lines for what is drawn."""
-  factor = 100 if wanted.unit == "%" else 1
+  """Draws metrics over epochs; returns whether the paper has such lines."""
+  factor = 100 if plot.unit == "%" else 1
   last, paper = 0, False
-  for i, line in enumerate(wanted.lines):
+  for i, line in enumerate(plot.lines):
     look = style.look(i)
-    records = found.group(line.runs).records
+    records = experiment.group(line.runs).records
     for n, record in enumerate(records):
       rows = [row for row in record.rows if line.metric in row]
       if not rows:
         continue
       epochs = [row["epoch"] for row in rows]
       values = factor * np.array([row[line.metric] for row in rows])
-      # About twelve markers, those of different curves beside each other.
+      # About twelve markers a curve, shifted so that curves that lie on each
+      # other still show their markers.
       every = max(1, len(epochs) // 12)
       axes.plot(
         epochs,
         values,
         color=look["color"],
         marker=None if n else look["marker"],
-        markevery=(i * every // len(wanted.lines), every),
+        markevery=(i * every // len(plot.lines), every),
         alpha=_FADED if n else 1.0,
         label=None if n else line.label,
       )
-      if wanted.early_stopping and line.metric.startswith("test/") and not n:
+      if plot.early_stopping and line.metric.startswith("test/") and not n:
         best = np.maximum.accumulate(values)
         axes.fill_between(
           epochs, values, best, color=look["color"], alpha=0.2, lw=0
@@ -81,33 +82,35 @@ def _curves(
         x, y = zip(*line.paper, strict=True)
         axes.plot(x, y, color=look["color"], **style.PAPER)
   if last:
-    until = min(last, wanted.until or last)
+    until = min(last, plot.until or last)
     axes.set_xlim(0, 1.02 * until)
-  if wanted.unit == "nats":
+  if plot.unit == "nats":
     axes.set_ylim(bottom=0)
   axes.set_xlabel("epoch")
-  axes.set_ylabel(wanted.ylabel)
+  axes.set_ylabel(plot.ylabel)
   _legend(axes, paper and comparable)
   return paper
 
 
 def _against(
   axes: mpl_axes.Axes,
-  wanted: experiments.Against,
-  found: results.Results,
+  plot: experiments.Against,
+  experiment: results.Results,
   comparable: bool,
 ) -> bool:
-  """Draws; says whether the paper has lines for what is drawn."""
-  table = next(t for t in found.source.report.tables if t.key == wanted.table)
-  column = next(c for c in table.columns if c.key == wanted.column)
+  """Draws a column of a table; returns whether the paper has such points."""
+  table = next(
+    t for t in experiment.source.report.tables if t.key == plot.table
+  )
+  column = next(c for c in table.columns if c.key == plot.column)
   rows = {row.runs: row for row in table.rows}
   paper = False
-  for i, series in enumerate(wanted.series):
+  for i, series in enumerate(plot.series):
     look: Look = style.look(i)
     cells = [
-      (x, found.cell(rows[name], column))
+      (x, experiment.cell(rows[name], column))
       for x, name in series.points
-      if found.group(name).expected
+      if experiment.group(name).expected
     ]
     if not any(cell.values for _, cell in cells):
       continue
@@ -125,28 +128,28 @@ def _against(
       if comparable:
         x, y = zip(*printed, strict=True)
         axes.plot(x, y, **look, **style.PAPER, **style.SMALL)
-  if axes.lines and wanted.level is not None:
-    axes.axhline(wanted.level, color=style.INK, linewidth=0.8, linestyle=":")
+  if axes.lines and plot.level is not None:
+    axes.axhline(plot.level, color=style.INK, linewidth=0.8, linestyle=":")
     axes.annotate(
-      wanted.level_label,
-      (0.0, wanted.level),
+      plot.level_label,
+      (0.0, plot.level),
       xytext=(2, 3),
       textcoords="offset points",
     )
-  axes.set_xlabel(wanted.xlabel)
+  axes.set_xlabel(plot.xlabel)
   axes.set_ylabel(tables.title(column))
-  _scale(axes, wanted.log)
+  _scale(axes, plot.log)
   _legend(axes, paper and comparable)
   return paper
 
 
 def _profile(
-  axes: mpl_axes.Axes, wanted: experiments.Profile, found: results.Results
+  axes: mpl_axes.Axes, plot: experiments.Profile, experiment: results.Results
 ) -> bool:
-  """Draws; the paper has no such lines."""
-  for i, trace in enumerate(wanted.traces):
+  """Draws saved curves; returns False, as the paper has no such lines."""
+  for i, trace in enumerate(plot.traces):
     look = style.look(i)
-    for n, record in enumerate(found.group(trace.runs).records):
+    for n, record in enumerate(experiment.group(trace.runs).records):
       curve = runs.read_curve(record.workdir, trace.curve)
       if not curve:
         continue
@@ -155,23 +158,23 @@ def _profile(
         curve[trace.y],
         color=look["color"],
         marker=None if n else look["marker"],
-        markevery=0.1,  # of the length of the line as it is seen
+        markevery=0.1,  # even spacing along the line, also on logarithmic axes
         alpha=_FADED if n else 1.0,
         label=None if n else trace.label,
       )
-  axes.set_xlabel(wanted.xlabel)
-  axes.set_ylabel(wanted.ylabel)
-  _scale(axes, wanted.log)
+  axes.set_xlabel(plot.xlabel)
+  axes.set_ylabel(plot.ylabel)
+  _scale(axes, plot.log)
   _legend(axes, paper=False)
   return False
 
 
 def _examples(
-  axes: mpl_axes.Axes, wanted: experiments.Examples, found: results.Results
+  axes: mpl_axes.Axes, plot: experiments.Examples, experiment: results.Results
 ) -> bool:
-  """Draws; the paper has no such lines."""
-  for i, (label, name) in enumerate(wanted.series):
-    for n, record in enumerate(found.group(name).records):
+  """Draws clean and corrupted examples apart; the paper has no such lines."""
+  for i, (label, name) in enumerate(plot.series):
+    for n, record in enumerate(experiment.group(name).records):
       rows = [row for row in record.rows if _ON_CLEAN in row]
       if not rows:
         continue
@@ -214,7 +217,7 @@ def _scale(axes: mpl_axes.Axes, log: str) -> None:
   for axis in (axes.xaxis, axes.yaxis):
     low, high = axis.get_view_interval()
     if axis.get_scale() == "log" and 1e-2 < low and high < 1e5:
-      axis.set_major_formatter(ticker.LogFormatter())  # 10, not a power of it
+      axis.set_major_formatter(ticker.LogFormatter())  # "100", not "10^2"
       axis.set_minor_formatter(ticker.LogFormatter())
 
 

@@ -1,4 +1,4 @@
-"""What is known of each training example: learned when, forgotten or not."""
+"""Export of per-example results: when each was fitted, how often forgotten."""
 
 import csv
 import os
@@ -25,17 +25,20 @@ _COLUMNS = (
 
 
 def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
-  """The columns of the export from "id" on, each [n]; {} without examples.
+  """Returns the exported columns from "id" on, each [n].
 
-  `first_fitted_epoch` is the first logged epoch with a correct prediction, 0
-  for none; `times_forgotten` counts correct predictions followed by wrong ones.
+  The result is {} if the run did not log its examples.
+
+  `first_fitted_epoch` is the first logged epoch with a correct prediction, or 0
+  if there is none; `times_forgotten` counts the logged epochs with a wrong
+  prediction right after one with a correct prediction.
   """
-  found = runs.read_examples(workdir)
-  if not found:
+  by_epoch = runs.read_examples(workdir)
+  if not by_epoch:
     return {}
-  epochs = sorted(found)
-  last = found[epochs[-1]]
-  correct = np.stack([found[epoch]["correct"] for epoch in epochs])
+  epochs = sorted(by_epoch)
+  last = by_epoch[epochs[-1]]
+  correct = np.stack([by_epoch[epoch]["correct"] for epoch in epochs])
   first = np.where(correct.any(0), np.array(epochs)[correct.argmax(0)], 0)
   return {
     "id": last["id"],
@@ -50,19 +53,17 @@ def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
   }
 
 
-def export(
-  path: str | os.PathLike, all_found: Iterable[results.Results]
-) -> int:
-  """Writes the scores of all examples of all finished runs; says how many."""
+def export(path: str | os.PathLike, loaded: Iterable[results.Results]) -> int:
+  """Writes one CSV row per example of each finished run; returns the count."""
   written = 0
   with open(path, "w", newline="") as f:
     out = csv.writer(f, lineterminator="\n")
     out.writerow(_COLUMNS)
-    for found in all_found:
-      for name in found.source.groups:
-        for seed, record in found.group(name).done.items():
+    for experiment in loaded:
+      for name in experiment.source.groups:
+        for seed, record in experiment.group(name).done.items():
           columns = [c.tolist() for c in scores(record.workdir).values()]
           for row in zip(*columns, strict=True):
-            out.writerow((found.source.name, f"{name}/{seed}", *row))
+            out.writerow((experiment.source.name, f"{name}/{seed}", *row))
             written += 1
   return written

@@ -1,4 +1,4 @@
-"""Figures of an experiment, with captions that say what is drawn."""
+"""Figures of an experiment, each with a caption that says what it shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,11 +11,11 @@ class Figure(NamedTuple):
   """A drawn figure.
 
   Attributes:
-    key: name of its files.
-    title: for people.
-    caption: what is drawn from how many runs, and what is missing.
-    svg: text of the file.
-    png: bytes of the file.
+    key: name of its files, without the ending.
+    title: title on the page.
+    caption: number of seeds, data set, and which runs are missing.
+    svg: content of the SVG file.
+    png: content of the PNG file.
   """
 
   key: str
@@ -25,47 +25,47 @@ class Figure(NamedTuple):
   png: bytes
 
 
-def all_of(found: results.Results) -> list[Figure]:
-  """The figures of an experiment that have runs to show."""
+def all_of(experiment: results.Results) -> list[Figure]:
+  """Returns the figures of an experiment that have runs to show."""
   figures = []
-  for wanted in found.source.report.figures:
-    key = f"{found.source.name}-{wanted.key}"
-    labels = _labels(wanted)
+  for plot in experiment.source.report.figures:
+    key = f"{experiment.source.name}-{plot.key}"
+    labels = _labels(plot)
     with style.context(key):
       drawn = style.new()
       axes = drawn.add_subplot()
-      comparable = not any(found.group(runs).reduced for runs in labels)
-      paper = drawing.draw(axes, wanted, found, comparable)
+      comparable = not any(experiment.group(runs).reduced for runs in labels)
+      paper = drawing.draw(axes, plot, experiment, comparable)
       if axes.lines:
-        caption = _caption(found, labels, paper, comparable)
+        caption = _caption(experiment, labels, paper, comparable)
         figures.append(
-          Figure(key, wanted.title, caption, style.svg(drawn), style.png(drawn))
+          Figure(key, plot.title, caption, style.svg(drawn), style.png(drawn))
         )
   return figures
 
 
-def _labels(wanted: experiments.Plot) -> dict[str, str]:
-  """What a figure's runs are called in it."""
-  if isinstance(wanted, experiments.Curves):
-    return {line.runs: line.label for line in wanted.lines}
-  if isinstance(wanted, experiments.Profile):
-    return {trace.runs: trace.label for trace in wanted.traces}
-  if isinstance(wanted, experiments.Examples):
-    return {runs: label for label, runs in wanted.series}
+def _labels(plot: experiments.Plot) -> dict[str, str]:
+  """Returns the label that a figure gives to each of its runs."""
+  if isinstance(plot, experiments.Curves):
+    return {line.runs: line.label for line in plot.lines}
+  if isinstance(plot, experiments.Profile):
+    return {trace.runs: trace.label for trace in plot.traces}
+  if isinstance(plot, experiments.Examples):
+    return {runs: label for label, runs in plot.series}
   return {
     runs: f"{series.label} at {x:g}"
-    for series in wanted.series
+    for series in plot.series
     for x, runs in series.points
   }
 
 
 def _caption(
-  found: results.Results,
+  experiment: results.Results,
   labels: dict[str, str],
   paper: bool,
   comparable: bool,
 ) -> str:
-  groups = [found.group(runs) for runs in labels]
+  groups = [experiment.group(runs) for runs in labels]
   done = [group for group in groups if group.done]
   counts = [len(group.done) for group in done]
   text = "n = " + " to ".join(_ends(counts))
@@ -76,7 +76,9 @@ def _caption(
   if paper and comparable:
     text += " Thin dashed lines are the paper's."
   elif paper:
-    text += " Not the paper's scale, so its lines are left out."
+    text += (
+      " The paper's lines are left out, as these runs are at another scale."
+    )
   missing = [
     labels[group.name] for group in groups if group.expected and not group.done
   ]
@@ -88,4 +90,5 @@ def _caption(
 
 
 def _ends(counts: Sequence[int]) -> list[str]:
+  """Returns the smallest and the largest count, once if they are equal."""
   return list(dict.fromkeys(map(str, (min(counts), max(counts)))))

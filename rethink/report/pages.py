@@ -1,4 +1,4 @@
-"""An experiment as files: Markdown, CSV, JSON, figures; one page of all."""
+"""Writes experiments as Markdown, CSV, JSON and figures, and one HTML page."""
 
 import base64
 import importlib.resources
@@ -15,93 +15,93 @@ from rethink.storage import runs
 
 
 class Section(NamedTuple):
-  """All that is shown of one experiment.
+  """Everything that a report shows of one experiment.
 
   Attributes:
-    name: of its files.
-    smoke: whether it is the small variant.
-    report: as the config has it.
-    verdicts: answers in words.
-    tables: with their numbers.
-    figures: drawn.
-    finished: name to record of each run that is done, in a table or not.
-    counts: how many runs and agreements there are, in words.
+    name: name of its files, without the ending.
+    smoke: whether these are the small variants of the runs.
+    report: the report as the config declares it.
+    verdicts: the answers in words.
+    tables: the tables with their numbers.
+    figures: the drawn figures.
+    finished: run name to record, for every run that is done.
+    counts: a sentence with the numbers of runs and of agreements.
   """
 
   name: str
   smoke: bool
   report: experiments.Report
   verdicts: list[verdicts.Verdict]
-  tables: list[tables.Table]
+  tables: list[tables.FilledTable]
   figures: list[figures.Figure]
   finished: dict[str, runs.Record]
   counts: str
 
   @property
   def notes_title(self) -> str:
-    """What the notes are about."""
+    """The heading of the notes."""
     if self.report.source:
-      return "What the paper leaves open, and what is done here"
-    return "How to read it"
+      return "What the paper leaves open, and our choices"
+    return "How to read the numbers"
 
 
-def section(found: results.Results) -> Section:
-  """Reads the runs of an experiment and makes everything of them.
+def build_section(experiment: results.Results) -> Section:
+  """Reads the runs of an experiment and builds its tables and figures.
 
   Raises:
-    ConfigError: naming a run directory that cannot be understood.
+    ConfigError: if a run directory cannot be read; the message names it.
   """
-  made = tables.all_of(found)
+  filled = tables.all_of(experiment)
   finished = {}
-  for name in found.source.groups:
-    done = found.group(name).done
+  for name in experiment.source.groups:
+    done = experiment.group(name).done
     finished |= {f"{name}/{seed}": record for seed, record in done.items()}
   return Section(
-    name=found.source.name,
-    smoke=found.source.smoke,
-    report=found.source.report,
-    verdicts=verdicts.all_of(found),
-    tables=made,
-    figures=figures.all_of(found),
+    name=experiment.source.name,
+    smoke=experiment.source.smoke,
+    report=experiment.source.report,
+    verdicts=verdicts.all_of(experiment),
+    tables=filled,
+    figures=figures.all_of(experiment),
     finished=finished,
-    counts=_counts(made),
+    counts=_counts(filled),
   )
 
 
-def _counts(made: Sequence[tables.Table]) -> str:
-  lines = [line for table in made for line in table.lines]
-  groups = {line.group.name: line.group for line in lines}.values()
+def _counts(filled: Sequence[tables.FilledTable]) -> str:
+  rows = [row for table in filled for row in table.rows]
+  groups = {row.group.name: row.group for row in rows}.values()
   done = sum(len(group.done) for group in groups)
   text = f"{done} of {sum(group.expected for group in groups)} runs are done."
-  cells = [cell for line in lines for cell in line.cells]
+  cells = [cell for row in rows for cell in row.cells]
   judged = [cell for cell in cells if cell.agrees is not None]
   if judged:
     agree = sum(bool(cell.agrees) for cell in judged)
     text += (
-      f" {agree} of {len(judged)} judged numbers lie within the tolerance"
-      " around the paper's."
+      f" {agree} of {len(judged)} compared numbers are within the tolerance"
+      " of the paper's."
     )
   return text
 
 
 def write(sections: Sequence[Section], out: pathlib.Path) -> None:
-  """Writes all files of all experiments.
+  """Writes the files of all experiments and the page.
 
   Raises:
     ConfigError: if the folder cannot be written.
   """
   try:
     out.mkdir(parents=True, exist_ok=True)
-    for one in sections:
-      for figure in one.figures:
+    for section in sections:
+      for figure in section.figures:
         (out / f"{figure.key}.svg").write_text(figure.svg)
         (out / f"{figure.key}.png").write_bytes(figure.png)
-      (out / f"{one.name}.md").write_text(markdown(one))
-      (out / f"{one.name}.csv").write_text(
-        tables.csv_text(one.name, one.tables)
+      (out / f"{section.name}.md").write_text(markdown(section))
+      (out / f"{section.name}.csv").write_text(
+        tables.csv_text(section.name, section.tables)
       )
-      text = json.dumps(as_json(one), indent=1, ensure_ascii=False)
-      (out / f"{one.name}.json").write_text(text + "\n")
+      text = json.dumps(as_json(section), indent=1, ensure_ascii=False)
+      (out / f"{section.name}.json").write_text(text + "\n")
     (out / "index.html").write_text(html(sections))
   except OSError as error:
     raise errors.ConfigError(
@@ -109,55 +109,55 @@ def write(sections: Sequence[Section], out: pathlib.Path) -> None:
     ) from None
 
 
-def markdown(one: Section) -> str:
-  """The experiment for people who read it in a repository."""
-  title = f"{one.report.source or 'Own data'}: {one.report.title}"
+def markdown(section: Section) -> str:
+  """Returns the experiment as Markdown, for readers of the repository."""
+  title = f"{section.report.source or 'Own data'}: {section.report.title}"
   parts = [
-    f"# {title}" + (" (small variant)" if one.smoke else ""),
-    one.report.question,
+    f"# {title}" + (" (small variant)" if section.smoke else ""),
+    section.report.question,
     "\n".join(
       f"- **{v.subject}:** {v.answer}."
       + "".join(f" {part}." for part in (v.details, v.made) if part)
       + (f" Paper: {v.paper}." if v.paper else "")
-      for v in one.verdicts
+      for v in section.verdicts
     ),
-    one.counts,
+    section.counts,
   ]
-  for table in one.tables:
-    parts += [f"## {table.table.title}", tables.markdown(table)]
-  for figure in one.figures:
+  for table in section.tables:
+    parts += [f"## {table.spec.title}", tables.markdown(table)]
+  for figure in section.figures:
     parts.append(
       f"![{figure.title}]({figure.key}.svg)\n\n{figure.title}. {figure.caption}"
     )
-  if one.report.notes:
-    parts.append(f"## {one.notes_title}")
-    parts.append("\n".join(f"- {note}" for note in one.report.notes))
+  if section.report.notes:
+    parts.append(f"## {section.notes_title}")
+    parts.append("\n".join(f"- {note}" for note in section.report.notes))
   parts.append(
-    "Made by `python -m rethink.report`; do not edit. Where each number comes"
-    f" from stands in `{one.name}.json`."
+    "Made by `python -m rethink.report`; do not edit."
+    f" `{section.name}.json` lists the runs behind each number."
   )
   return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def as_json(one: Section) -> dict[str, Any]:
-  """The experiment for programs, with the runs behind every number."""
+def as_json(section: Section) -> dict[str, Any]:
+  """Returns the experiment as JSON values, with the runs behind each number."""
   return {
-    "experiment": one.name,
-    "title": one.report.title,
-    "source": one.report.source,
-    "verdicts": [verdict._asdict() for verdict in one.verdicts],
-    "counts": one.counts,
-    "notes": list(one.report.notes),
-    "tables": tables.as_json(one.tables),
+    "experiment": section.name,
+    "title": section.report.title,
+    "source": section.report.source,
+    "verdicts": [verdict._asdict() for verdict in section.verdicts],
+    "counts": section.counts,
+    "notes": list(section.report.notes),
+    "tables": tables.as_json(section.tables),
     "figures": [
       {"file": f"{f.key}.svg", "title": f.title, "caption": f.caption}
-      for f in one.figures
+      for f in section.figures
     ],
   }
 
 
 def html(sections: Sequence[Section]) -> str:
-  """One page of all experiments; needs no network and no script."""
+  """Returns one self-contained HTML page of all experiments."""
   source = importlib.resources.files("rethink.report") / "page.html"
   environment = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined
@@ -165,54 +165,54 @@ def html(sections: Sequence[Section]) -> str:
   template = environment.from_string(source.read_text())
   shown = [
     {
-      **one._asdict(),
-      "notes_title": one.notes_title,
-      "tables": [_table(table) for table in one.tables],
+      **section._asdict(),
+      "notes_title": section.notes_title,
+      "tables": [_table_context(table) for table in section.tables],
       "figures": [
         {
           "title": figure.title,
           "caption": figure.caption,
           "base64": base64.b64encode(figure.svg.encode()).decode(),
         }
-        for figure in one.figures
+        for figure in section.figures
       ],
-      "runs": [_run(name, r) for name, r in one.finished.items()],
+      "runs": [_run_cells(name, r) for name, r in section.finished.items()],
     }
-    for one in sections
+    for section in sections
   ]
   return template.render(sections=shown) + "\n"
 
 
-def _table(table: tables.Table) -> dict[str, Any]:
-  columns = table.table.columns
+def _table_context(table: tables.FilledTable) -> dict[str, Any]:
+  columns = table.spec.columns
   return {
-    "title": table.table.title,
-    "heads": table.table.heads,
+    "title": table.spec.title,
+    "heads": table.spec.heads,
     "columns": [tables.title(column) for column in columns],
-    "lines": [
+    "rows": [
       {
-        "heads": line.row.heads,
-        "note": line.note,
-        "group": line.group,
-        "made": tables.made(line.group),
+        "heads": row.spec.heads,
+        "note": row.note,
+        "group": row.group,
+        "origin": tables.origin(row.group),
         "cells": [
           {
             "text": results.text(cell, column.unit),
             "paper": results.paper_text(cell, column.unit),
-            "withheld": bool(line.group.reduced),
+            "withheld": bool(row.group.reduced),
             "difference": results.difference_text(cell, column.unit),
             "mark": {True: "good", False: "bad", None: ""}[cell.agrees],
           }
-          for column, cell in zip(columns, line.cells, strict=True)
+          for column, cell in zip(columns, row.cells, strict=True)
         ],
       }
-      for line in table.lines
+      for row in table.rows
     ],
     "notes": table.notes,
   }
 
 
-def _run(name: str, record: runs.Record) -> tuple[str, ...]:
+def _run_cells(name: str, record: runs.Record) -> tuple[str, ...]:
   status, config = record.status, record.config
   return (
     name,
@@ -230,7 +230,7 @@ def _run(name: str, record: runs.Record) -> tuple[str, ...]:
 
 
 def _regularizers(outcome: dict[str, Any]) -> list[str]:
-  """Of a trained model; the ridge of one that solves a linear system."""
+  """Returns a run's regularizers; for a linear system, its ridge."""
   if "regularizers" in outcome:
     return outcome["regularizers"]
   return [f"ridge {outcome['ridge']:g}"] if outcome["ridge"] else []

@@ -1,4 +1,4 @@
-"""Run directories as groups of seeds, and columns of them as cells."""
+"""Reads the runs of an experiment; averages columns over seeds into cells."""
 
 import pathlib
 import statistics
@@ -13,18 +13,19 @@ _FACTORS = {"%": 100.0, "points": 100.0}
 
 
 class Group(NamedTuple):
-  """Runs that differ in nothing but the seed.
+  """Runs that differ only in their seed.
 
   Attributes:
-    name: of the runs, without "/seed<k>".
-    expected: how many there should be, one for each seed that any run of the
-      experiment was begun with; 0 if it has no such runs.
-    done: seed's name to the record of a run that is done.
-    unfinished: what became of the others that were begun, or why they cannot
-      be averaged with those that are done.
-    reduced: why they are not comparable with the paper; () if they are.
-    remark: what to say of their data set.
-    threshold: nats; the clean train loss of a fit.
+    name: name of the runs, without "/seed<k>".
+    expected: number of runs there should be: one for each seed that any run of
+      the experiment has used; 0 if the experiment has no such runs.
+    done: "seed<k>" to the record of a run that is done and counted.
+    unfinished: for each other run that exists, its state or the reason why it
+      cannot be averaged with the ones in `done`.
+    reduced: reasons why the runs are not comparable with the paper; () if they
+      are comparable.
+    remark: remark on the data set, "" for none.
+    threshold: nats; a run fits when its clean train loss is at most this.
   """
 
   name: str
@@ -37,24 +38,26 @@ class Group(NamedTuple):
 
   @property
   def records(self) -> list[runs.Record]:
-    """The runs that are done, by seed."""
+    """The records of the runs that are done, in the order of seeds."""
     return list(self.done.values())
 
   @property
   def missing(self) -> int:
-    """How many of the expected runs were not begun."""
+    """The number of expected runs that were never started."""
     return self.expected - len(self.done) - len(self.unfinished)
 
 
 class Cell(NamedTuple):
-  """One number, over seeds, in shown units.
+  """One number of a table, over seeds, in the column's unit.
 
   Attributes:
-    values: of the runs that have it, by seed.
-    never: how many runs are done and do not have it.
-    paper: the paper's number or words; None if it has none.
-    difference: mean less paper; None if there is none, or it would mislead.
-    agrees: whether it is within the tolerance; None if that is not judged.
+    values: one value for each run that has the number, in the order of seeds.
+    never: number of finished runs that do not have it.
+    paper: the paper's number or words; None if the paper has none.
+    difference: mean minus the paper's number; None if the paper has no number,
+      or if the runs are not comparable with it.
+    agrees: whether the difference is within the tolerance; None if it is not
+      judged.
   """
 
   values: tuple[float, ...]
@@ -65,17 +68,17 @@ class Cell(NamedTuple):
 
   @property
   def mean(self) -> float:
-    """Of the values."""
+    """The mean over seeds."""
     return statistics.fmean(self.values)
 
   @property
   def std(self) -> float | None:
-    """Sample standard deviation over seeds; None for a single one."""
+    """The sample standard deviation over seeds; None for a single seed."""
     return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
 class Results:
-  """The runs of one experiment, read once."""
+  """The runs of one experiment, each read once and on demand."""
 
   def __init__(
     self,
@@ -83,16 +86,17 @@ class Results:
     root: pathlib.Path,
     threshold: float | None = None,
   ):
-    """Looks which runs were begun, and reads none yet.
+    """Lists the runs that exist, without reading them.
 
     Args:
       source: the experiment.
-      root: what --runs names.
-      threshold: nats, of a fit; by default that of each run's config.
+      root: folder of run directories (--runs).
+      threshold: nats; overrides the fit threshold of the runs' configs.
     """
     self.source, self.root, self._threshold = source, root, threshold
     self._groups: dict[str, Group] = {}
-    # Seeds that nobody has asked for are not missing.
+    # Configs name five seeds. A seed that no run has used was never asked for,
+    # so it does not count as missing.
     folder = source.folder(root)
     begun = [r for r in source.runs if (folder / r / "config.json").exists()]
     self._seeds = {_seed(run) for run in begun} or {"seed0"}
@@ -103,32 +107,32 @@ class Results:
     }
 
   def group(self, name: str) -> Group:
-    """The runs called `name`/seed<k>.
+    """Returns the runs called `name`/seed<k>.
 
     Raises:
-      ConfigError: naming a run directory that cannot be understood.
+      ConfigError: if a run directory cannot be read; the message names it.
     """
     if name not in self._groups:
-      self._groups[name] = self._read(name)
+      self._groups[name] = self._read_group(name)
     return self._groups[name]
 
   def cell(self, row: experiments.Row, column: experiments.Column) -> Cell:
-    """The number of a column for a row's runs, beside the paper's."""
+    """Returns a column's number for a row's runs, beside the paper's."""
     measure = _measure(column.measure)
     group = self.group(row.runs)
     base = self.group(row.baseline) if row.baseline else None
     baselines = base.done if base else {}
-    seen = [
-      measures.Run(
+    finished = [
+      measures.FinishedRun(
         record,
         group.threshold,
         baselines[seed] if seed in baselines else None,
       )
       for seed, record in group.done.items()
     ]
-    found = [measure(run, column) for run in seen]
+    numbers = [measure(run, column) for run in finished]
     factor = _FACTORS[column.unit] if column.unit in _FACTORS else 1.0
-    values = tuple(factor * value for value in found if value is not None)
+    values = tuple(factor * value for value in numbers if value is not None)
     paper = row.paper[column.key] if column.key in row.paper else None
     difference = agrees = None
     relative = column.measure.startswith("relative_")
@@ -140,15 +144,16 @@ class Results:
         tolerance = row.tolerances[column.key]
       if tolerance is not None:
         agrees = abs(difference) <= tolerance + 1e-9
-    # A ratio may lack its baseline instead, or that may never have fitted.
+    # A ratio can also be missing because the baseline is missing or never fits;
+    # only a run that itself has no value counts as "never".
     own = _measure(column.measure.removeprefix("relative_"))
     never = sum(
       own(run, column) is None and (not relative or run.baseline is not None)
-      for run in seen
+      for run in finished
     )
     return Cell(values, never, paper, difference, agrees)
 
-  def _read(self, name: str) -> Group:
+  def _read_group(self, name: str) -> Group:
     folder = self.source.folder(self.root)
     known = [
       run
@@ -163,7 +168,9 @@ class Results:
       bookkeeping = config.pop("bookkeeping")
       if record.config:
         bookkeeping = record.config["bookkeeping"]
-      if threshold is None and "fit_threshold" in bookkeeping:  # trained
+      if (
+        threshold is None and "fit_threshold" in bookkeeping
+      ):  # only trained runs
         threshold = bookkeeping["fit_threshold"]
       if not record.status:
         continue
@@ -172,9 +179,11 @@ class Results:
         state = record.status["state"]
         if state == "done":
           _check_complete(record)
-          other = done and _other(next(iter(done.values())), record)
-          if other:
-            unfinished.append(f"{seed}, which has {other}")
+          differences = done and comparability.setup_differences(
+            next(iter(done.values())), record
+          )
+          if differences:
+            unfinished.append(f"{seed}, which has {differences}")
             continue
           done[seed] = record
           why = comparability.reasons(
@@ -190,8 +199,8 @@ class Results:
           unfinished.append(f"{seed} {state} at epoch {epoch}")
       except KeyError as error:
         raise errors.ConfigError(
-          f"{folder / run}: config.json or status.json has no {error}; delete"
-          " the run and do it again"
+          f"{folder / run}: config.json or status.json has no field {error};"
+          " delete this run directory and run it again"
         ) from None
     return Group(
       name,
@@ -204,27 +213,13 @@ class Results:
     )
 
 
-def _other(first: runs.Record, record: runs.Record) -> str:
-  """In what a seed's set-up differs from that of the first; "" for nothing."""
-  old, new = first.config["outcome"], record.config["outcome"]
-  found = [
-    f"{field} {new[field]} instead of {old[field]}"
-    for field in sorted(old.keys() & new.keys() - {"seed"})
-    if old[field] != new[field]
-  ]
-  known, data = first.config["data"], record.config["data"]
-  if not found and known["fingerprint"] != data["fingerprint"]:
-    found.append("other data")
-  return ", ".join(found)
-
-
 def _check_complete(record: runs.Record) -> None:
   last = record.rows[-1]["step"] if record.rows else "none"
   if last != record.status["step"]:
     raise errors.ConfigError(
-      f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but the run is"
-      f" done with step {record.status['step']}; restore the file, or delete"
-      " the run and do it again"
+      f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but status.json"
+      f" says that the run ended at step {record.status['step']}; restore the"
+      " file, or delete this run directory and run it again"
     )
 
 
@@ -232,57 +227,64 @@ def _seed(run: str) -> str:
   return run.rpartition("/")[2]
 
 
-def shown(value: float, unit: str, single: bool = False) -> str:
-  """A number in shown units as text; `single` is of one run, not a mean."""
+def format_number(value: float, unit: str, single: bool = False) -> str:
+  """Formats a number in a column's unit.
+
+  Args:
+    value: the number, in that unit.
+    unit: of the column.
+    single: whether it is the number of a single run, so that epochs are whole.
+  """
   if unit == "epochs":
     return f"{value:.0f}" if single else f"{value:.1f}"
   if unit in ("%", "points", "times"):
     return f"{value:.2f}"
   if unit == "nats":
     return f"{value:.4f}"
-  whole = value == round(value) and abs(value) < 1e9  # a count, probably
+  whole = value == round(value) and abs(value) < 1e9  # probably a count
   return f"{value:,.0f}" if whole else f"{value:,.6g}"
 
 
 def text(cell: Cell, unit: str) -> str:
-  """mean ± std of a cell, or what there is instead."""
+  """Formats a cell as "mean ± std"; "never" or a dash if it has no value."""
   if not cell.values:
     return "never" if cell.never and unit in ("epochs", "times") else "—"
-  number = shown(cell.mean, unit, single=len(cell.values) == 1)
+  number = format_number(cell.mean, unit, single=len(cell.values) == 1)
   if cell.std is not None:
-    number += f" ± {shown(cell.std, unit)}"
+    number += f" ± {format_number(cell.std, unit)}"
   if cell.never:
     number += f" ({len(cell.values)} of {len(cell.values) + cell.never} runs)"
   return number
 
 
 def paper_text(cell: Cell, unit: str) -> str:
-  """The paper's number or words; "" if it has none."""
+  """Formats the paper's number or words; "" if the paper has none."""
   if cell.paper is None or isinstance(cell.paper, str):
     return cell.paper or ""
-  return shown(cell.paper, unit, single=True)
+  return format_number(cell.paper, unit, single=True)
 
 
 def difference_text(cell: Cell, unit: str) -> str:
-  """Signed, with a mark if it is judged; "" if there is none."""
+  """Formats the signed difference, with a mark if it is judged."""
   if cell.difference is None:
     return ""
   mark = {True: " ✓", False: " ✗", None: ""}[cell.agrees]
   sign = "−" if cell.difference < 0 else "+"
-  return f"{sign}{shown(abs(cell.difference), unit)}{mark}"
+  return f"{sign}{format_number(abs(cell.difference), unit)}{mark}"
 
 
 def _measure(
   name: str,
-) -> Callable[[measures.Run, experiments.Column], float | None]:
+) -> Callable[[measures.FinishedRun, experiments.Column], float | None]:
   known: dict[str, Any] = {
     key: value
     for key, value in vars(measures).items()
-    if not key.startswith("_") and callable(value) and key != "Run"
+    if not key.startswith("_") and callable(value) and key != "FinishedRun"
     if getattr(value, "__module__", "") == measures.__name__
   }
   if name not in known:
     raise errors.ConfigError(
-      f"REPORT: there is no measure {name!r}; there are: {', '.join(known)}"
+      f"REPORT: unknown measure {name!r}; rethink/report/measures.py has:"
+      f" {', '.join(known)}"
     )
   return known[name]

@@ -1,4 +1,4 @@
-"""Config files as what a report is made of: their runs and their REPORT."""
+"""Reads config files: the names of their runs and their REPORT."""
 
 import pathlib
 import types
@@ -12,11 +12,11 @@ class Source(NamedTuple):
   """An experiment to report.
 
   Attributes:
-    stem: of the config file; run directories lie under it.
-    smoke: whether the small variants of the runs are meant.
-    report: what to show.
-    runs: names of the chosen runs, the small ones without "smoke/".
-    get_config: the config of a run, by its full name.
+    stem: name of the config file without ".py", and of its folder of runs.
+    smoke: whether to report the small variants of the runs.
+    report: the tables, figures and verdicts to show.
+    runs: names of the runs, those of small variants without "smoke/".
+    get_config: returns the config of a run, given its name.
   """
 
   stem: str
@@ -27,16 +27,16 @@ class Source(NamedTuple):
 
   @property
   def name(self) -> str:
-    """What the files of this report are called."""
+    """The name of this report's files, without the ending."""
     return f"{self.stem}-smoke" if self.smoke else self.stem
 
   @property
   def groups(self) -> tuple[str, ...]:
-    """Names of runs without "/seed<k>", in the order of the experiment."""
+    """The names of runs without "/seed<k>", in the order of the config."""
     return tuple(dict.fromkeys(run.rpartition("/")[0] for run in self.runs))
 
   def folder(self, root: pathlib.Path) -> pathlib.Path:
-    """Where the run directories lie under --runs."""
+    """Returns the folder below `root` (--runs) that holds the runs."""
     folder = root / self.stem
     return folder / experiments.SMOKE.rstrip("/") if self.smoke else folder
 
@@ -50,22 +50,24 @@ def from_flag(text: str) -> Source:
   path, _, selection = text.partition(":")
   if selection not in ("", "smoke"):
     raise errors.ConfigError(
-      f"--config={text}: a report is made of all runs; leave :{selection} out,"
-      " or write :smoke"
+      f"--config={text}: a report covers all runs of an experiment; leave out"
+      f" :{selection}, or write :smoke for the small variants"
     )
   if not pathlib.Path(path).is_file():
     raise errors.ConfigError(f"--config={path}: there is no such file")
   module = experiments.load_module(pathlib.Path(path))
   if not hasattr(module, "REPORT"):
-    raise errors.ConfigError(f"--config={path} has no REPORT to make")
+    raise errors.ConfigError(
+      f"--config={path} declares no REPORT, so there is nothing to show"
+    )
   return _source(pathlib.Path(path).stem, module, selection == "smoke")
 
 
 def discover(folder: pathlib.Path, root: pathlib.Path) -> list[Source]:
-  """All experiments of a folder of configs that have runs under `root`.
+  """Returns the experiments of a folder of configs that have runs in `root`.
 
   Raises:
-    ConfigError: if there is none.
+    ConfigError: if none has runs.
   """
   found = []
   for path in sorted(folder.glob("*.py")):
@@ -80,20 +82,20 @@ def discover(folder: pathlib.Path, root: pathlib.Path) -> list[Source]:
         found.append(source)
   if not found:
     raise errors.ConfigError(
-      f"--runs={root} holds no run of an experiment in {folder}/; run"
-      " python -m rethink.sweep first, or name the folder of its runs"
+      f"--runs={root} holds no runs of the experiments in {folder}/; run"
+      " `python -m rethink.sweep` first, or name the folder that has them"
     )
   return found
 
 
 def has_runs(source: Source, root: pathlib.Path) -> bool:
-  """Whether any run of the experiment has a directory."""
+  """Returns whether any run of the experiment has been started."""
   folder = source.folder(root)
   return any((folder / run / "config.json").exists() for run in source.runs)
 
 
 def split(texts: Sequence[str]) -> list[str]:
-  """Flag values, each a comma-separated list, as one list."""
+  """Splits comma-separated flag values into one list."""
   return [part for text in texts for part in text.split(",") if part]
 
 

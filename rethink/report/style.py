@@ -1,4 +1,4 @@
-"""How figures look: in print, for the color-blind, on light and dark pages."""
+"""Look of the figures: for print, color blindness, light and dark pages."""
 
 import io
 import re
@@ -8,8 +8,8 @@ import matplotlib as mpl
 from matplotlib import figure
 
 INK, GRID, PAPER_WHITE = "#333333", "#dddddd", "#ffffff"
-# Okabe and Ito's palette, which color-blind people can tell apart; each color
-# with the one that stands for it on a dark page.
+# Okabe and Ito's palette, which color-blind people can tell apart. Each color
+# maps to its replacement on a dark page.
 _DARK = {
   "#0072b2": "#5bb8f5",
   "#d55e00": "#ff8a3d",
@@ -22,7 +22,15 @@ _DARK = {
   PAPER_WHITE: "#16191d",
 }
 _COLORS = tuple(_DARK)[:6]
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # for prints without color
+_MARKERS = (
+  "o",
+  "s",
+  "^",
+  "D",
+  "v",
+  "P",
+  "X",
+)  # tell lines apart in black-and-white print
 PAPER: dict[str, Any] = dict(
   linestyle=(0, (4, 2)), linewidth=0.9
 )  # thin and dashed
@@ -49,12 +57,12 @@ _RC: dict[Any, Any] = {
   "lines.linewidth": 1.6,
   "lines.markersize": 5.0,
   "legend.frameon": False,
-  "svg.fonttype": "none",  # text stays text
+  "svg.fonttype": "none",  # keep text as text, so that it can be searched
 }
 
 
 def look(i: int) -> dict[str, str]:
-  """Color and marker of line i; the pairs of 42 lines differ."""
+  """Returns color and marker of line i; the first 42 pairs differ."""
   return {
     "color": _COLORS[i % len(_COLORS)],
     "marker": _MARKERS[i % len(_MARKERS)],
@@ -62,20 +70,25 @@ def look(i: int) -> dict[str, str]:
 
 
 def context(key: str):
-  """Matplotlib's settings for one figure; `key` makes its ids reproducible."""
+  """Returns a context with Matplotlib's settings for one figure.
+
+  Args:
+    key: seeds the ids in the SVG file, so that they are reproducible.
+  """
   return mpl.rc_context({**mpl.rcParamsDefault, **_RC, "svg.hashsalt": key})
 
 
 def new() -> figure.Figure:
-  """An empty figure, as wide as a page's text."""
+  """Returns an empty figure, as wide as the text of the page."""
   return figure.Figure(figsize=(6.8, 4.0), layout="constrained")
 
 
 def svg(drawn: figure.Figure) -> str:
-  """The figure as SVG; its colors follow the reader's light or dark mode."""
+  """Renders the figure as SVG that follows the reader's light or dark mode."""
   content = io.StringIO()
-  nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-  drawn.savefig(content, format="svg", metadata=nothing)
+  # A date or a version would make the committed files differ at each run.
+  no_metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+  drawn.savefig(content, format="svg", metadata=no_metadata)
   rules = "".join(
     f'[style*="{part}: {light}"]{{{part}:{dark} !important}}'
     for light, dark in _DARK.items()
@@ -89,7 +102,7 @@ def svg(drawn: figure.Figure) -> str:
 
 
 def png(drawn: figure.Figure) -> bytes:
-  """The figure as PNG, on white, 200 dots per inch."""
+  """Renders the figure as PNG on white, at 200 dots per inch."""
   content = io.BytesIO()
   drawn.savefig(content, format="png", dpi=200, metadata={"Software": None})
   return content.getvalue()

@@ -1,4 +1,4 @@
-"""Tables of an experiment, ready to be written as Markdown, CSV, JSON, HTML."""
+"""Fills an experiment's tables and writes them as Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -12,56 +12,62 @@ from rethink.storage import runs
 DASH = "—"
 
 
-class Line(NamedTuple):
-  """A row of a table and what is known of its runs.
+class FilledRow(NamedTuple):
+  """A row of a table with its numbers.
 
   Attributes:
-    row: as the config has it.
-    group: its runs.
-    cells: a number for each column.
+    spec: the row as the config declares it.
+    group: the runs of the row.
+    cells: one cell per column.
     note: letter of the footnote, "" for none.
   """
 
-  row: experiments.Row
+  spec: experiments.Row
   group: results.Group
   cells: tuple[results.Cell, ...]
   note: str
 
 
-class Table(NamedTuple):
+class FilledTable(NamedTuple):
   """A table with its numbers.
 
   Attributes:
-    table: as the config has it.
-    lines: its rows that are part of the experiment at its scale.
-    notes: footnotes by letter.
+    spec: the table as the config declares it.
+    rows: the rows whose runs exist in this variant (full size or small).
+    notes: letter to footnote.
   """
 
-  table: experiments.Table
-  lines: tuple[Line, ...]
+  spec: experiments.Table
+  rows: tuple[FilledRow, ...]
   notes: dict[str, str]
 
 
-def all_of(found: results.Results) -> list[Table]:
-  """The tables of an experiment."""
-  return [_table(table, found) for table in found.source.report.tables]
+def all_of(experiment: results.Results) -> list[FilledTable]:
+  """Returns the tables of an experiment, filled with numbers."""
+  return [
+    _table(table, experiment) for table in experiment.source.report.tables
+  ]
 
 
-def _table(table: experiments.Table, found: results.Results) -> Table:
+def _table(
+  table: experiments.Table, experiment: results.Results
+) -> FilledTable:
   letters: dict[str, str] = {}
-  lines = []
+  filled_rows = []
   for row in table.rows:
-    group = found.group(row.runs)
+    group = experiment.group(row.runs)
     if not group.expected:
       continue
-    cells = tuple(found.cell(row, column) for column in table.columns)
-    base = found.group(row.baseline) if row.baseline else None
+    cells = tuple(experiment.cell(row, column) for column in table.columns)
+    base = experiment.group(row.baseline) if row.baseline else None
     note = _note(group, base)
     if note and note not in letters:
       letters[note] = _letter(len(letters))
-    lines.append(Line(row, group, cells, letters[note] if note else ""))
+    filled_rows.append(
+      FilledRow(row, group, cells, letters[note] if note else "")
+    )
   notes = {letter: note for note, letter in letters.items()}
-  return Table(table, tuple(lines), notes)
+  return FilledTable(table, tuple(filled_rows), notes)
 
 
 def _note(group: results.Group, base: results.Group | None = None) -> str:
@@ -70,19 +76,19 @@ def _note(group: results.Group, base: results.Group | None = None) -> str:
     parts.append(group.remark)
   if group.reduced:
     parts.append(
-      "not comparable with the paper, so no difference is given: "
+      "not comparable with the paper, so no difference is shown: "
       + "; ".join(group.reduced)
     )
   if base and base.reduced and base.reduced != group.reduced:
-    parts.append(f"{base.name}, its baseline: " + "; ".join(base.reduced))
-  parts += looked_at(group)
+    parts.append(f"its baseline {base.name}: " + "; ".join(base.reduced))
+  parts += evaluation_limits(group)
   if group.unfinished:
     parts.append("not counted: " + ", ".join(group.unfinished))
   return ". ".join(part[0].upper() + part[1:] for part in parts)
 
 
-def looked_at(group: results.Group) -> list[str]:
-  """What the rows of a group's runs leave out, if anything."""
+def evaluation_limits(group: results.Group) -> list[str]:
+  """Returns the epochs and images that a group's evaluations leave out."""
   parts = []
   outcome = group.records[0].config["outcome"] if group.done else {}
   every = outcome.get("eval_every_epochs", 1)
@@ -90,7 +96,7 @@ def looked_at(group: results.Group) -> list[str]:
     parts.append(f"evaluated every {every} epochs")
   part = outcome.get("eval_train_examples", 0)
   if part:
-    parts.append(f"train accuracy and loss are of {part:,} images")
+    parts.append(f"train accuracy and loss are measured on {part:,} images")
   return parts
 
 
@@ -98,8 +104,8 @@ def _letter(i: int) -> str:
   return chr(ord("a") + i) if i < 26 else f"a{i - 25}"
 
 
-class Made(NamedTuple):
-  """How a row's numbers were made, as texts; dashes if there are no runs."""
+class Origin(NamedTuple):
+  """The origin of a row's numbers, as texts; dashes if there are no runs."""
 
   runs: str
   data: str
@@ -108,18 +114,18 @@ class Made(NamedTuple):
   commit: str
 
 
-def made(group: results.Group) -> Made:
-  """n of expected, data, epochs, device and commit of a group."""
+def origin(group: results.Group) -> Origin:
+  """Summarizes runs, data, epochs, devices and commits of a group."""
   n = f"{len(group.done)} of {group.expected}"
   if not group.done:
-    return Made(n, *[DASH] * 4)
+    return Origin(n, *[DASH] * 4)
 
   def each(value) -> str:
     return ", ".join(dict.fromkeys(value(record) for record in group.records))
 
   epochs = [record.rows[-1]["epoch"] for record in group.records]
   low, high = min(epochs), max(epochs)
-  return Made(
+  return Origin(
     runs=n,
     data=each(
       lambda r: (
@@ -133,7 +139,7 @@ def made(group: results.Group) -> Made:
 
 
 def device(record: runs.Record) -> str:
-  """What a run was computed on; a CPU by the name of its host."""
+  """Returns the device of a run; for a CPU, the name of its processor."""
   name, n = record.status["device"], record.status["devices"]
   if name == "cpu" and "host" in record.status:
     name = record.status["host"]
@@ -141,48 +147,48 @@ def device(record: runs.Record) -> str:
 
 
 def commit(record: runs.Record) -> str:
-  """Seven digits of the commit, with a mark if the code was changed since."""
+  """Returns the short commit, with "+" if the code had uncommitted changes."""
   dirty = "" if record.status["dirty"] is False else "+"
   return record.status["commit"][:7] + dirty
 
 
 def learner(outcome: Mapping[str, Any]) -> str:
-  """What learned, from the fields of a config: a model, or features, kernel."""
+  """Returns the model of a config, or its features and kernel."""
   if "model" in outcome:
     return outcome["model"]
   return ", ".join((*outcome["features"], outcome["kernel"]))
 
 
 def title(column: experiments.Column) -> str:
-  """A column's title with its unit."""
+  """Returns a column's title with its unit."""
   known = not column.unit or column.unit in column.title
   return column.title if known else f"{column.title} ({column.unit})"
 
 
-def has_paper(table: Table, column: int) -> bool:
-  """Whether the paper has a number of this column."""
-  return any(line.cells[column].paper is not None for line in table.lines)
+def has_paper(table: FilledTable, column: int) -> bool:
+  """Returns whether the paper has a number in this column."""
+  return any(row.cells[column].paper is not None for row in table.rows)
 
 
-def markdown(table: Table) -> str:
-  """The table and its footnotes."""
-  columns = table.table.columns
-  header = list(table.table.heads)
+def markdown(table: FilledTable) -> str:
+  """Returns the table and its footnotes as Markdown."""
+  columns = table.spec.columns
+  header = list(table.spec.heads)
   for i, column in enumerate(columns):
     header.append(title(column))
     if has_paper(table, i):
       header += ["paper", "difference"]
   header += ["runs", "data", "epochs", "device", "commit", "note"]
   rows = []
-  for line in table.lines:
-    cells = list(line.row.heads)
+  for row in table.rows:
+    cells = list(row.spec.heads)
     for i, column in enumerate(columns):
-      cell = line.cells[i]
+      cell = row.cells[i]
       cells.append(results.text(cell, column.unit))
       if has_paper(table, i):
         cells.append(results.paper_text(cell, column.unit))
         cells.append(results.difference_text(cell, column.unit))
-    rows.append([*cells, *made(line.group), line.note])
+    rows.append([*cells, *origin(row.group), row.note])
   notes = "".join(f"\n\n[{k}] {note}." for k, note in table.notes.items())
   return console.table(header, rows) + notes
 
@@ -194,19 +200,19 @@ _CSV = (
 )
 
 
-def csv_text(name: str, tables: Sequence[Table]) -> str:
-  """All numbers of an experiment, one a line."""
+def csv_text(name: str, tables: Sequence[FilledTable]) -> str:
+  """Returns all numbers of an experiment as CSV, one per line."""
   content = io.StringIO()
   out = csv.writer(content, lineterminator="\n")
   out.writerow(_CSV)
   for table in tables:
-    for line in table.lines:
-      group = line.group
-      _, *how = made(group)
-      for column, cell in zip(table.table.columns, line.cells, strict=True):
+    for row in table.rows:
+      group = row.group
+      _, *how = origin(group)
+      for column, cell in zip(table.spec.columns, row.cells, strict=True):
         out.writerow(
           (
-            *(name, table.table.key, " | ".join(line.row.heads), group.name),
+            *(name, table.spec.key, " | ".join(row.spec.heads), group.name),
             *(column.key, column.unit),
             *(_number(cell.mean) if cell.values else "", _number(cell.std)),
             *(len(cell.values), cell.never, group.expected),
@@ -217,21 +223,21 @@ def csv_text(name: str, tables: Sequence[Table]) -> str:
   return content.getvalue()
 
 
-def as_json(tables: Sequence[Table]) -> list[dict[str, Any]]:
-  """The tables as JSON values, each row with the runs that made it."""
+def as_json(tables: Sequence[FilledTable]) -> list[dict[str, Any]]:
+  """Returns the tables as JSON values, each row with the runs behind it."""
   return [
     {
-      "key": table.table.key,
-      "title": table.table.title,
-      "rows": [_row_json(table, line) for line in table.lines],
+      "key": table.spec.key,
+      "title": table.spec.title,
+      "rows": [_row_json(table, row) for row in table.rows],
     }
     for table in tables
   ]
 
 
-def _row_json(table: Table, line: Line) -> dict[str, Any]:
+def _row_json(table: FilledTable, row: FilledRow) -> dict[str, Any]:
   return {
-    "heads": dict(zip(table.table.heads, line.row.heads, strict=True)),
+    "heads": dict(zip(table.spec.heads, row.spec.heads, strict=True)),
     "cells": {
       column.key: {
         "unit": column.unit,
@@ -244,14 +250,14 @@ def _row_json(table: Table, line: Line) -> dict[str, Any]:
         "difference": _number(cell.difference),
         "agrees": cell.agrees,
       }
-      for column, cell in zip(table.table.columns, line.cells, strict=True)
+      for column, cell in zip(table.spec.columns, row.cells, strict=True)
     },
-    **provenance(line.group),
+    **_runs_json(row.group),
   }
 
 
-def provenance(group: results.Group) -> dict[str, Any]:
-  """Which runs a group is, with which code, data and device; JSON values."""
+def _runs_json(group: results.Group) -> dict[str, Any]:
+  """Returns the runs of a group with their code, data and device."""
   return {
     "runs": group.name,
     "expected": group.expected,

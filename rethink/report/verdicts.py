@@ -1,4 +1,4 @@
-"""The answer first: what was fitted and what generalized, in words."""
+"""Verdicts: sentences that say what was fitted and what generalized."""
 
 import statistics
 from typing import NamedTuple
@@ -11,14 +11,14 @@ _TEST = experiments.Column("", "", metric="test/accuracy")
 
 
 class Verdict(NamedTuple):
-  """One answer.
+  """The answer for one learner.
 
   Attributes:
-    subject: the learner.
-    answer: in a sentence.
+    subject: name of the learner.
+    answer: the answer, without a full stop.
     details: the numbers behind it.
-    paper: what the paper says, "" for nothing.
-    made: how many runs on which data, and why they are not the paper's.
+    paper: the paper's result, "" for none.
+    made: number of runs, data, and why they are not comparable with the paper.
   """
 
   subject: str
@@ -28,18 +28,16 @@ class Verdict(NamedTuple):
   made: str = ""
 
 
-def all_of(found: results.Results) -> list[Verdict]:
-  """The verdicts of an experiment, those that still miss their runs last.
+def all_of(experiment: results.Results) -> list[Verdict]:
+  """Returns the verdicts of an experiment; unfinished ones come last.
 
-  Those without runs at its scale are left out.
+  A verdict is left out if this variant (full size or small) lacks its runs.
   """
   verdicts = []
-  own_data = not found.source.report.source
-  for wanted in found.source.report.verdicts:
-    group = found.group(
-      wanted.runs
-      if isinstance(wanted, experiments.EarlyStopping)
-      else wanted.random
+  own_data = not experiment.source.report.source
+  for spec in experiment.source.report.verdicts:
+    group = experiment.group(
+      spec.runs if isinstance(spec, experiments.EarlyStopping) else spec.random
     )
     if not group.expected:
       continue
@@ -48,12 +46,12 @@ def all_of(found: results.Results) -> list[Verdict]:
       if group.missing:
         states.insert(0, f"{group.missing} of {group.expected} runs missing")
       answer, details = f"— {', '.join(states)}", ""
-    elif isinstance(wanted, experiments.EarlyStopping):
+    elif isinstance(spec, experiments.EarlyStopping):
       answer, details = _early_stopping(group)
     else:
-      answer, details = _memorization(wanted, found)
-    made = _made(group, own_data) if group.done else ""
-    verdicts.append(Verdict(wanted.name, answer, details, wanted.paper, made))
+      answer, details = _memorization(spec, experiment)
+    made = _origin(group, own_data) if group.done else ""
+    verdicts.append(Verdict(spec.name, answer, details, spec.paper, made))
   return sorted(verdicts, key=lambda verdict: not verdict.made)
 
 
@@ -68,30 +66,30 @@ def _early_stopping(group: results.Group) -> tuple[str, str]:
     )
   )
   return (
-    "stopping at the best test accuracy, with hindsight, gains"
+    "stopping at the best test accuracy, chosen with hindsight, gains"
     f" {100 * gain:.2f} points",
     f"{_percent(top)} at epoch {epoch:.0f}, {_percent(last)} at the end",
   )
 
 
 def _memorization(
-  wanted: experiments.Memorization, found: results.Results
+  spec: experiments.Memorization, experiment: results.Results
 ) -> tuple[str, str]:
-  random = found.group(wanted.random)
+  random = experiment.group(spec.random)
   answer = f"random labels {_fitted(random)}: {_accuracies(random)}"
-  if wanted.augmented:
+  if spec.augmented:
     seen = _mean([r.rows[-1]["batch/accuracy"] for r in random.records])
-    answer += f", {_percent(seen)} train as augmented"
+    answer += f", {_percent(seen)} train on augmented images"
   details = [f"{_gap(random)} points with random labels"]
-  true = found.group(wanted.true) if wanted.true else None
+  true = experiment.group(spec.true) if spec.true else None
   if true and true.done and not _same_scale(true, random):
-    details.append("true labels were learned at another scale")
+    details.append("true labels were trained at another scale")
   elif true and true.done:
-    answer += _later(true, random)
+    answer += _extra_epochs(true, random)
     details.append(f"{_gap(true)} with true labels ({_accuracies(true)})")
-  noise = found.group(wanted.noise) if wanted.noise else None
+  noise = experiment.group(spec.noise) if spec.noise else None
   if noise and noise.done and not _same_scale(noise, random):
-    details.append("images of noise were learned at another scale")
+    details.append("images of noise were trained at another scale")
   elif noise and noise.done:
     answer += f"; images of noise {_fitted(noise)}"
     details.append(f"{_gap(noise)} with images of noise ({_accuracies(noise)})")
@@ -105,7 +103,7 @@ def _fitted(group: results.Group) -> str:
     fitted = len(_epochs(group))
     loss = _mean([row["train/loss"] for row in rows])
     missed = f"to a loss of {group.threshold:g} in {epochs} epochs ({loss:.3f})"
-  else:  # computed, not trained
+  else:  # solved, not trained: there is no loss curve to compare
     fitted = sum(row["train/accuracy"] == 1 for row in rows)
     missed = "to all labels"
   if fitted == n:
@@ -116,7 +114,7 @@ def _fitted(group: results.Group) -> str:
 
 
 def _same_scale(one: results.Group, other: results.Group) -> bool:
-  """Whether two groups may be compared: the same data and fields overridden."""
+  """Returns whether two groups have the same data, model and overrides."""
   first, second = one.records[0], other.records[0]
   return set(one.reduced) == set(other.reduced) and all(
     value(first) == value(second)
@@ -128,27 +126,32 @@ def _same_scale(one: results.Group, other: results.Group) -> bool:
   )
 
 
-def _later(true: results.Group, random: results.Group) -> str:
-  """How much later random labels are fitted, by the seeds that fit both."""
+def _extra_epochs(true: results.Group, random: results.Group) -> str:
+  """Describes the extra epochs that random labels take to fit.
+
+  Only seeds that fit both true and random labels are averaged.
+  """
   base, own = _epochs(true), _epochs(random)
   both = [seed for seed in own if seed in base]
   if not both:
     return ""
-  its, late = _mean([base[s] for s in both]), _mean([own[s] for s in both])
+  base_epochs = _mean([base[seed] for seed in both])
+  own_epochs = _mean([own[seed] for seed in both])
   every = max(
     group.done[seed].config["outcome"]["eval_every_epochs"]
     for group in (true, random)
     for seed in both
   )
-  text = f"; after {late:.0f} epochs"
+  text = f"; after {own_epochs:.0f} epochs"
   if every > 1:
     text += f" (evaluated every {every})"
-  if every > 1 and abs(late - its) < every:
-    text += ", as true labels as far as that tells"
+  if every > 1 and abs(own_epochs - base_epochs) < every:
+    text += ", no later than true labels, at this resolution"
   else:
+    more = "more" if own_epochs >= base_epochs else "fewer"
     text += (
-      f", {abs(late - its):.0f} {'more' if late >= its else 'fewer'} than for"
-      f" true labels ({late / its:.2f} times)"
+      f", {abs(own_epochs - base_epochs):.0f} {more} than for true labels"
+      f" ({own_epochs / base_epochs:.2f} times)"
     )
   if len(both) < len(random.done):
     text += f", in {len(both)} of {len(random.done)} seeds"
@@ -169,7 +172,7 @@ def _gap(group: results.Group) -> str:
   return f"{100 * gap:.1f}"
 
 
-def _made(group: results.Group, own_data: bool) -> str:
+def _origin(group: results.Group, own_data: bool) -> str:
   record = group.records[0]
   data, images = record.config["data"]["name"], record.status["data"]["train"]
   text = f"n = {len(group.done)} of {group.expected}, {data}, {images:,} images"
@@ -177,7 +180,7 @@ def _made(group: results.Group, own_data: bool) -> str:
     text += f", {tables.learner(record.config['outcome'])}"
   if group.remark:
     text += f" ({group.remark})"
-  for part in tables.looked_at(group):
+  for part in tables.evaluation_limits(group):
     text += f", {part}"
   if group.reduced:
     text += f"; not comparable with the paper: {'; '.join(group.reduced[:2])}"
@@ -187,7 +190,7 @@ def _made(group: results.Group, own_data: bool) -> str:
 
 
 def _epochs(group: results.Group) -> dict[str, int]:
-  """By seed, of those that fit."""
+  """Returns the epochs to fit, for the seeds that fit."""
   found = {
     seed: runs.epochs_to_fit(record.rows, group.threshold)
     for seed, record in group.done.items()
@@ -197,7 +200,7 @@ def _epochs(group: results.Group) -> dict[str, int]:
 
 def _each(group: results.Group, measure, column) -> list[float]:
   found = (
-    measure(measures.Run(record, group.threshold), column)
+    measure(measures.FinishedRun(record, group.threshold), column)
     for record in group.records
   )
   return [value for value in found if value is not None]

@@ -22,11 +22,11 @@ from rethink.storage import locks
 # locks.STALE_SECONDS, as when a scheduler starts a killed run again at once.
 WAIT_SECONDS = 90.0
 _POLL_SECONDS = 5.0
-# Of one request: a hanging connection should not cost the lease.
+# Of one request: a hanging connection should not cost the bucket_lock.
 _REQUEST_SECONDS = 15.0
 
 
-class Lease:
+class BucketLock:
   """The lock of a folder in a bucket, held inside a `with` block.
 
   Attributes:
@@ -53,7 +53,7 @@ class Lease:
     self._written = 0.0  # when it last was, by this machine's clock
     self.lost = False
 
-  def __enter__(self) -> "Lease":
+  def __enter__(self) -> "BucketLock":
     """Takes it, after its holder has left or has been silent for long enough.
 
     Raises:
@@ -61,12 +61,12 @@ class Lease:
     """
     began, told = time.monotonic(), False
     while not self._write(0):
-      held = self._bucket.get_blob(self._name)
-      if held is None:  # released meanwhile
+      current = self._bucket.get_blob(self._name)
+      if current is None:  # released meanwhile
         continue
-      who, age = _holder(held), self._age(held)
+      who, age = _holder(current), self._age(current)
       if age > locks.STALE_SECONDS:
-        if self._write(held.generation):
+        if self._write(current.generation):
           _say(f"{self._where} is taken over from {who}, which is gone")
           break
         continue  # another process was faster
@@ -97,13 +97,13 @@ class Lease:
     """
     silent = time.monotonic() - self._written
     recent = silent < 2 * locks.HEARTBEAT_SECONDS
-    if self.lost or (not recent and not self.held()):
+    if self.lost or (not recent and not self.renew()):
       raise locks.LostError(
         f"{self._where} was taken over by another process while this one did"
         " not respond; it leaves the run to that one"
       )
 
-  def held(self) -> bool:
+  def renew(self) -> bool:
     """Whether this process still has it; asks the bucket.
 
     Raises:
@@ -122,7 +122,7 @@ class Lease:
   def _beat(self) -> None:
     while not self.lost and not self._stop.wait(locks.HEARTBEAT_SECONDS):
       with contextlib.suppress(Exception):  # a bucket that is away for a while
-        self.held()
+        self.renew()
 
   def _write(self, generation: int) -> bool:
     """Replaces the lock of this generation, 0 for none; False if it is not."""
@@ -137,26 +137,26 @@ class Lease:
       return True
     except exceptions.PreconditionFailed:
       # The answer to an earlier attempt may have been lost.
-      held = self._bucket.get_blob(self._name)
+      current = self._bucket.get_blob(self._name)
       with contextlib.suppress(exceptions.NotFound):
-        if held is not None and held.download_as_text() == self._text:
-          self._blob, self._written = held, began
+        if current is not None and current.download_as_text() == self._text:
+          self._blob, self._written = current, began
           return True
       return False
 
-  def _age(self, held: Any) -> float:
+  def _age(self, current: Any) -> float:
     """Seconds since the last heartbeat, by the clock of the bucket."""
     probe = self._bucket.blob(f"{self._name}.{uuid.uuid4().hex[:8]}")
     probe.upload_from_string("")
-    age = (probe.updated - held.updated).total_seconds()
+    age = (probe.updated - current.updated).total_seconds()
     with contextlib.suppress(Exception):  # an empty object stays behind
       probe.delete()
     return age
 
 
-def _holder(held: Any) -> str:
+def _holder(current: Any) -> str:
   try:
-    holder = json.loads(held.download_as_text())
+    holder = json.loads(current.download_as_text())
     return f"process {holder['pid']} on {holder['host']}"
   except Exception:  # just released, or written by somebody else
     return "another process"

@@ -42,7 +42,9 @@ def local(workdir: str) -> Iterator[str]:
       bucket, folder = _open(workdir)
       temporary = tempfile.TemporaryDirectory(prefix="rethink-")
       copy = pathlib.Path(stack.enter_context(temporary))
-      lease = stack.enter_context(bucket_locks.Lease(bucket, folder, copy))
+      bucket_lock = stack.enter_context(
+        bucket_locks.BucketLock(bucket, folder, copy)
+      )
       mirror = _Mirror(bucket, folder, copy)
       mirror.fetch()
     except errors.RethinkError:
@@ -51,31 +53,33 @@ def local(workdir: str) -> Iterator[str]:
       raise _fault(workdir, error) from error
     stop = threading.Event()
 
-    def carry() -> None:
+    def upload_changes() -> None:
       while not stop.wait(_PUSH_SECONDS):
         try:
-          mirror.push(lease.check)
+          mirror.push(bucket_lock.check)
         except locks.LostError:
           return
         except Exception as error:  # the next round tries again
           text = f"rethink: warning: {workdir}: {error}"
           print(text, file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=carry, daemon=True)
+    thread = threading.Thread(target=upload_changes, daemon=True)
     thread.start()
     try:
       yield str(copy)
     finally:
       stop.set()
       thread.join()
-      _finish(lease, mirror, workdir)
+      _finish(bucket_lock, mirror, workdir)
 
 
-def _finish(lease: bucket_locks.Lease, mirror: "_Mirror", workdir: str) -> None:
+def _finish(
+  bucket_lock: bucket_locks.BucketLock, mirror: "_Mirror", workdir: str
+) -> None:
   try:
-    retries.retry(lease.held)
-    lease.check()  # also where nothing is left to carry
-    mirror.push(lease.check)
+    retries.retry(bucket_lock.renew)
+    bucket_lock.check()  # also where nothing is left to carry
+    mirror.push(bucket_lock.check)
   except locks.LostError:
     raise
   except Exception as error:  # of any layer between here and the bucket
@@ -134,7 +138,7 @@ class _Mirror:
         continue
       path.parent.mkdir(parents=True, exist_ok=True)
       retries.retry(lambda b=blob, p=path: b.download_to_filename(str(p)))
-      self._sent[name] = _stamp(path)
+      self._sent[name] = _size_and_mtime(path)
 
   def push(self, check: Callable[[], None] = lambda: None) -> None:
     """Makes the bucket equal to the folder as it is now, in a safe order.
@@ -149,10 +153,10 @@ class _Mirror:
     status, before, text = self._copy / _STATUS, {}, b""
     if status.exists():
       # Read first, so that all it tells of is among the files found below.
-      before, text = {_STATUS: _stamp(status)}, status.read_bytes()
-    found = {**self._whole(), **before}
+      before, text = {_STATUS: _size_and_mtime(status)}, status.read_bytes()
+    found = {**self._complete_files(), **before}
     changed = [n for n in found if self._sent.get(n) != found[n]]
-    for name in sorted(changed, key=_rank):
+    for name in sorted(changed, key=_upload_order):
       blob = self._bucket.blob(f"{self._folder}/{name}")
       path = str(self._copy / name)
       check()
@@ -162,7 +166,9 @@ class _Mirror:
         else:
           retries.retry(lambda b=blob, p=path: b.upload_from_filename(p))
         self._sent[name] = found[name]
-    gone = sorted(self._sent.keys() - found.keys(), key=_rank, reverse=True)
+    gone = sorted(
+      self._sent.keys() - found.keys(), key=_upload_order, reverse=True
+    )
     for name in gone:
       check()
       retries.retry(lambda n=name: self._delete(n))
@@ -175,7 +181,7 @@ class _Mirror:
     with contextlib.suppress(exceptions.NotFound):
       self._bucket.blob(f"{self._folder}/{name}").delete()
 
-  def _whole(self) -> dict[str, tuple[int, int]]:
+  def _complete_files(self) -> dict[str, tuple[int, int]]:
     """The files that may be carried, with what tells whether they change."""
     found = {}
     for path in sorted(self._copy.rglob("*")):
@@ -190,11 +196,11 @@ class _Mirror:
         continue
       with contextlib.suppress(FileNotFoundError):
         if path.is_file():
-          found[name] = _stamp(path)
+          found[name] = _size_and_mtime(path)
     return found
 
 
-def _rank(name: str) -> tuple[int, str]:
+def _upload_order(name: str) -> tuple[int, str]:
   if name == _STATUS:
     return 3, name
   if name.endswith(f"/{_MANIFEST}"):
@@ -202,6 +208,6 @@ def _rank(name: str) -> tuple[int, str]:
   return int(name.startswith(("checkpoints/", "best/"))), name
 
 
-def _stamp(path: pathlib.Path) -> tuple[int, int]:
+def _size_and_mtime(path: pathlib.Path) -> tuple[int, int]:
   stat = path.stat()
   return stat.st_size, stat.st_mtime_ns

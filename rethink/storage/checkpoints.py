@@ -46,10 +46,10 @@ class Checkpoints:
     """
     self._root = pathlib.Path(workdir).absolute()
     newest, best = (self._root / kind for kind in _KINDS)
-    make = _Store if distributed.is_first() else _Elsewhere
+    make = _Store if distributed.is_first() else _NoStore
     self._newest = make(newest, keep, identity)
     self._best = make(best, 1, identity)
-    self.best_step: int | None = self._best.settle()
+    self.best_step: int | None = self._best.set_unusable_aside()
     self.saved_step: int | None = None
 
   def restore(self, like: Any) -> Any | None:
@@ -72,7 +72,7 @@ class Checkpoints:
   def save(self, step: int, state: Any) -> None:
     """Saves a state as the newest, unless this step is saved already."""
     if step != self.saved_step:
-      with _naming(self._root):
+      with _explaining_errors(self._root):
         # A best state that is older than the newest would never be made again.
         self._best.wait()
         self._newest.save(step, state)
@@ -81,7 +81,7 @@ class Checkpoints:
   def save_best(self, step: int, state: Any) -> None:
     """Saves a state as the best, in place of an earlier best."""
     if step != self.best_step:
-      with _naming(self._root):
+      with _explaining_errors(self._root):
         self._best.save(step, state)
       self.best_step = step
 
@@ -96,13 +96,13 @@ class Checkpoints:
 
   def check(self) -> None:
     """Raises what went wrong in the background since the last call."""
-    with _naming(self._root):
+    with _explaining_errors(self._root):
       self._newest.check()
       self._best.check()
 
   def close(self) -> None:
     """Waits until states and manifests are on disk; raises what went wrong."""
-    with _naming(self._root), contextlib.ExitStack() as stack:
+    with _explaining_errors(self._root), contextlib.ExitStack() as stack:
       for store in (self._newest, self._best):
         stack.callback(store.close)
 
@@ -156,20 +156,20 @@ class _Store:
         + "\nput a sound copy back, or start over with rethink.main's"
         " --restart_from_scratch, which sets them aside"
       )
-    self._tidy(damaged)
+    self._clean_up(damaged)
     return found
 
-  def settle(self) -> int | None:
+  def set_unusable_aside(self) -> int | None:
     """Sets aside what is damaged or of another run; the step that is left."""
     damaged = {}
     for path in self._finished().values():
       try:
         manifest = manifests.read(path)
-        if self._strange(manifest):
+        if self._identity_differences(manifest):
           damaged[path] = f"{path} is of another run"
       except errors.CheckpointError as error:
         damaged[path] = str(error)
-    self._tidy(damaged)
+    self._clean_up(damaged)
     return max(_steps(self._folder), default=None)
 
   def save(self, step: int, state: Any) -> None:
@@ -212,11 +212,11 @@ class _Store:
 
   def _read(self, path: pathlib.Path, like: Any) -> Any:
     manifest = manifests.read(path)
-    strange = self._strange(manifest)
-    if strange:
+    differing = self._identity_differences(manifest)
+    if differing:
       raise errors.ConfigError(
         f"{path} is of another run:\n  "
-        + "\n  ".join(strange)
+        + "\n  ".join(differing)
         + "\ngive another --workdir, or start over with rethink.main's"
         " --restart_from_scratch"
       )
@@ -232,7 +232,7 @@ class _Store:
     manifests.check_state(manifest, state, str(path))
     return state
 
-  def _strange(self, manifest: Mapping[str, Any]) -> list[str]:
+  def _identity_differences(self, manifest: Mapping[str, Any]) -> list[str]:
     """A line for each fingerprint that is not this run's."""
     return [
       f"{key}: fingerprint {manifest[key]} -> {self._identity[key]}"
@@ -248,7 +248,7 @@ class _Store:
     steps = _steps(self._folder).values()
     return [p for p in steps if not (p / manifests.NAME).exists()]
 
-  def _tidy(self, damaged: Mapping[pathlib.Path, str]) -> None:
+  def _clean_up(self, damaged: Mapping[pathlib.Path, str]) -> None:
     for path, why in damaged.items():
       print(
         f"rethink: warning: {why}; set aside as {_set_aside(path)}",
@@ -260,11 +260,11 @@ class _Store:
       _delete(path)
 
 
-class _Elsewhere:
+class _NoStore:
   """The `_Store` of a process that keeps no states: process 0 does."""
 
   def __init__(self, *_: Any):
-    self.settle = self.check = self.wait = self.close = lambda: None
+    self.set_unusable_aside = self.check = self.wait = self.close = lambda: None
     self.save = lambda step, state: None
     self.delete = lambda step: None
     self.restore = lambda like: (None, None)
@@ -291,7 +291,7 @@ def _delete(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def _naming(root: pathlib.Path):
+def _explaining_errors(root: pathlib.Path):
   try:
     yield
   except Exception as error:  # of any layer between Orbax and the disk

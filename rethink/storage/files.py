@@ -29,7 +29,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
     RethinkError: naming the file, if the disk refuses.
   """
   partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-  with _naming(path):
+  with _explaining_errors(path):
     try:
       with open(partial, "wb") as f:
         f.write(content.encode() if isinstance(content, str) else content)
@@ -59,7 +59,7 @@ def append(path: pathlib.Path, line: str) -> None:
   Raises:
     RethinkError: naming the file, if the disk refuses.
   """
-  with _naming(path), open(path, "a") as f:
+  with _explaining_errors(path), open(path, "a") as f:
     f.write(line)
     f.flush()
     os.fsync(f.fileno())
@@ -154,7 +154,7 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _naming(path: pathlib.Path):
+def _explaining_errors(path: pathlib.Path):
   try:
     yield
   except OSError as error:

@@ -44,7 +44,7 @@ class Lock:
     holder = _read(self._path)
     if holder["token"] not in (self._token, ""):
       raise LostError(
-        f"{self._path.parent} was taken over by {_who(holder)} while this"
+        f"{self._path.parent} was taken over by {_describe(holder)} while this"
         " process did not respond; it leaves the run to that one"
       )
 
@@ -86,7 +86,7 @@ def _beat(lock: Lock, path: pathlib.Path, stop: threading.Event) -> None:
 def _acquire(path: pathlib.Path) -> str:
   """Creates the lock or takes over a stale one; returns its token."""
   token = uuid.uuid4().hex[:8]
-  text = json.dumps({"token": token, **_self()})
+  text = json.dumps({"token": token, **_this_process()})
   try:
     with open(path, "x") as f:
       f.write(text)
@@ -94,9 +94,9 @@ def _acquire(path: pathlib.Path) -> str:
   except FileExistsError:
     pass
   holder = _read(path)
-  if not _stale(path, holder):
+  if not _is_stale(path, holder):
     raise errors.ConfigError(
-      f"{path.parent} is in use by {_who(holder)}, last seen"
+      f"{path.parent} is in use by {_describe(holder)}, last seen"
       f" {max(0, _age(path)):.0f} s ago; wait, stop it, or give another"
       f" --workdir ({path.name} of a dead process on another host can be taken"
       f" over after {STALE_SECONDS:.0f} s)"
@@ -113,7 +113,9 @@ def _acquire(path: pathlib.Path) -> str:
     os.replace(partial, path)
   finally:
     _release(claim, claim_token)
-  print(f"{path}: taken over from {_who(holder)}, which is gone", flush=True)
+  print(
+    f"{path}: taken over from {_describe(holder)}, which is gone", flush=True
+  )
   return token
 
 
@@ -123,10 +125,10 @@ def _release(path: pathlib.Path, token: str) -> None:
       path.unlink()
 
 
-def _stale(path: pathlib.Path, holder: dict[str, Any]) -> bool:
-  me = _self()
+def _is_stale(path: pathlib.Path, holder: dict[str, Any]) -> bool:
+  me = _this_process()
   if holder["machine"] == me["machine"] and me["machine"]:
-    return _started(holder["pid"]) != holder["started"]
+    return _start_time(holder["pid"]) != holder["started"]
   return _age(path) > STALE_SECONDS
 
 
@@ -150,16 +152,16 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   return holder
 
 
-def _who(holder: dict[str, Any]) -> str:
+def _describe(holder: dict[str, Any]) -> str:
   return f"process {holder['pid'] or '?'} on {holder['host'] or 'some host'}"
 
 
-def _self() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
   return {
     "host": socket.gethostname(),
     "machine": _machine(),
     "pid": os.getpid(),
-    "started": _started(os.getpid()),
+    "started": _start_time(os.getpid()),
     "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
   }
 
@@ -176,7 +178,7 @@ def _machine() -> str:
     return ""
 
 
-def _started(pid: int) -> str:
+def _start_time(pid: int) -> str:
   """When a process started, in ticks since boot; "" if it lives no more."""
   try:
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
