@@ -9,6 +9,7 @@ from typing import Any
 from rethink import (
   corruptions,
   errors,
+  metric_names,
   metrics,
   models,
   optimizers,
@@ -46,6 +47,10 @@ _CHOICES = {
   "normalize": ("per_image", "symmetric"),
   "pipeline": ("resident", "stream"),
 }
+# Fields that older runs do not have, and the canonical value that they had in
+# effect. A field of that value stays out of the outcome, so that older runs
+# keep their fingerprints.
+ADDED_FIELDS: Mapping[str, Any] = {"metrics": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Settings:
     schedule: step to factor on the learning rate.
     corruptions: in the order in which they act.
     regularizers: in the order in which they act.
+    metrics: beside the built-in ones.
     outcome: the fields that change the result, components in canonical text;
       JSON values.
     bookkeeping: the fields that do not.
@@ -70,6 +76,7 @@ class Settings:
   schedule: specs.Call
   corruptions: tuple[specs.Call, ...]
   regularizers: tuple[specs.Call, ...]
+  metrics: tuple[metric_names.Metric, ...]
   outcome: Mapping[str, Any]
   bookkeeping: Mapping[str, Any]
 
@@ -93,11 +100,6 @@ def resolve(config: Any) -> Settings:
   for field in ("seed", "data_seed"):
     if config[field] >= 2**32:  # JAX would cut a longer one off
       raise errors.ConfigError(f"config.{field} must be below 2**32")
-  if config.bookkeeping.best_metric not in metrics.NAMES:
-    raise errors.ConfigError(
-      f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
-      f" not logged; there are: {', '.join(metrics.NAMES)}"
-    )
   for field, choices in _CHOICES.items():
     if config[field] not in choices:
       raise errors.ConfigError(
@@ -121,9 +123,21 @@ def resolve(config: Any) -> Settings:
     "corruptions": calls(config, "corruptions", corruptions),
     "regularizers": calls(config, "regularizers", regularizers),
   }
-  outcome, bookkeeping = parts(config, components)
+  further = calls(config, "metrics", metrics)
+  outcome, bookkeeping = parts(config, {**components, "metrics": further})
+  named = metric_names.resolve(further)
+  best = metric_names.best_of(named)
+  if config.bookkeeping.best_metric not in best:
+    raise errors.ConfigError(
+      f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
+      f" not logged; there are: {', '.join(best)}"
+    )
   return Settings(
-    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
+    config=config,
+    metrics=named,
+    outcome=outcome,
+    bookkeeping=bookkeeping,
+    **components,
   )
 
 
@@ -157,4 +171,7 @@ def parts(
       if isinstance(value, specs.Call)
       else [str(call) for call in value]
     )
+  for field, before in ADDED_FIELDS.items():
+    if field in outcome and outcome[field] == before:
+      del outcome[field]
   return outcome, bookkeeping

@@ -13,10 +13,10 @@ from tests.conftest import ROOT, python
 # from itself. A new component (a model, a loss, ...) has its place already.
 TIERS = (
   "bits cpu errors example report_spec",
-  "distributed experiments signals specs",
-  "corruptions expressivity kernels losses metrics models optimizers rademacher"
-  " regularizers schedules storage",
-  "cli console pipeline settings",
+  "distributed experiments metrics signals specs",
+  "corruptions expressivity kernels losses metric_names models optimizers"
+  " rademacher regularizers schedules storage",
+  "cli console metric_sums pipeline settings",
   "compiled evaluate",
   "train_step",
   "methods",

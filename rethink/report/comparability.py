@@ -8,9 +8,12 @@ from typing import Any
 from rethink import experiments
 from rethink.storage import runs
 
-# No part of the set-up: the seeds, how many images an evaluation takes, and how
-# a linear system is solved.
-_FREE = {"seed", "data_seed", "eval_batch_size", "preconditioner", "max_rounds"}
+# No part of the set-up: the seeds, how many images an evaluation takes and what
+# else it logs, and how a linear system is solved.
+_FREE = {
+  *("seed", "data_seed", "eval_batch_size", "metrics"),
+  *("preconditioner", "max_rounds"),
+}
 _COMPONENTS = {
   "method",
   "model",
