@@ -1,14 +1,14 @@
 """A whole split in evaluation mode: no augmentation, nothing dropped."""
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import distributed, metrics
+from rethink import distributed, metric_names, metric_sums
 from rethink.pipeline import preprocess, resident
 
 # Batches that may wait for the device, in its memory.
@@ -32,156 +32,183 @@ def logits(
   return jnp.asarray(out, jnp.float32)
 
 
-@functools.cache
-def compile_eval_steps(
-  model: nn.Module,
-  image_size: int,
-  dtype: jnp.dtype,
-  batch_size: int,
-  sharding: jax.sharding.NamedSharding,
-  normalize: str = "per_image",
-) -> Callable:
-  """The compiled pass over batches [start, stop) of a split.
+class Static(NamedTuple):
+  """The arguments that an evaluation is compiled for; hashable.
 
-  It adds to the `total` that it is given, `metrics.Sums`, or fills it in,
-  `metrics.Each`.
+  Attributes:
+    model: the network.
+    num_classes: width of its output.
+    image_size: pixels that the model sees.
+    dtype: of activations and products.
+    normalize: of `preprocess.NORMALIZE`.
+    metrics: those of the config, beside the built-in ones.
+    each: (name, function) of what is kept of every example; a function maps
+      logits and labels to an array with a row for each example.
   """
 
-  def batches(params, batch_stats, data, total, start, stop):
-    def add(i, total):
-      index = i * batch_size + jnp.arange(batch_size)
-      mask = index < len(data.label)
-      batch = resident.gather(data, jnp.where(mask, index, 0), sharding)
-      images = preprocess.evaluation(batch.image, image_size, normalize)
-      out = logits(model, params, batch_stats, images, dtype)
-      if isinstance(total, metrics.Sums):
-        return total + metrics.sums(out, batch.label, batch.true_label, mask)
-      return jax.tree.map(
-        lambda whole, part: jax.lax.dynamic_update_slice(
-          whole, part, (i * batch_size,)
-        ),
-        total,
-        metrics.each(out, batch.label),
-      )
+  model: nn.Module
+  num_classes: int
+  image_size: int
+  dtype: jnp.dtype
+  normalize: str = "per_image"
+  metrics: tuple[metric_names.Metric, ...] = ()
+  each: tuple[tuple[str, Callable], ...] = ()
 
-    return jax.lax.fori_loop(start, stop, add, total)
 
-  return jax.jit(batches)
+class Evaluation(NamedTuple):
+  """What is found of a batch, or of a split.
+
+  Attributes:
+    sums: over the examples.
+    each: name to an array with a row for each example, against `label`.
+  """
+
+  sums: metric_sums.Sums
+  each: dict[str, Any]
+
+
+def eval_step(
+  static: Static,
+  params: Any,
+  batch_stats: Any,
+  batch: resident.Resident,
+  mask: jax.Array,
+) -> Evaluation:
+  """Evaluates one batch; rows whose mask is False are in no sum."""
+  images = preprocess.evaluation(
+    batch.image, static.image_size, static.normalize
+  )
+  out = logits(static.model, params, batch_stats, images, static.dtype)
+  return _measure(static, out, batch.label, batch.true_label, mask)
+
+
+def _measure(static, out, label, true_label, mask) -> Evaluation:
+  sums = metric_sums.sums(out, label, true_label, mask, static.metrics)
+  return Evaluation(sums, {name: f(out, label) for name, f in static.each})
+
+
+def empty(
+  static: Static, sharding: jax.sharding.Sharding, n: int = 0
+) -> Evaluation:
+  """Returns the evaluation of nothing, with room for n examples in `each`."""
+  shapes = _shapes(static)
+  zeros = Evaluation(
+    jax.tree.map(lambda x: jnp.zeros((), x.dtype), shapes.sums),
+    jax.tree.map(lambda x: jnp.zeros((n, *x.shape[1:]), x.dtype), shapes.each),
+  )
+  # Placed like what comes back: otherwise programs would compile twice.
+  return jax.device_put(zeros, sharding)
+
+
+@functools.cache
+def _shapes(static: Static) -> Evaluation:
+  """Returns shapes and dtypes of an evaluation of one example."""
+  label = jax.ShapeDtypeStruct((1,), jnp.int32)
+  out = jax.ShapeDtypeStruct((1, static.num_classes), jnp.float32)
+  mask = jax.ShapeDtypeStruct((1,), bool)
+  measure = functools.partial(_measure, static)
+  return jax.eval_shape(measure, out, label, label, mask)
+
+
+class Split(Protocol):
+  """A split in order, padded to whole batches; of `methods.eval_splits`.
+
+  Attributes:
+    num_batches: of a pass.
+  """
+
+  num_batches: int
+
+  def begin(self) -> Any:
+    """Returns what `advance` adds to."""
+    ...
+
+  def advance(
+    self, params: Any, batch_stats: Any, found: Any, start: int, stop: int
+  ) -> Any:
+    """Adds the batches [start, stop) to what was found of those before."""
+    ...
+
+  def end(self, found: Any) -> Evaluation:
+    """Returns what was found as NumPy arrays, without padding."""
+    ...
 
 
 def evaluate(
-  run: Callable,
-  params,
-  batch_stats,
-  data: resident.Resident,
-  batch_size: int,
+  split: Split,
+  params: Any,
+  batch_stats: Any,
   *,
-  each: bool = False,
   chunk_seconds: float,
   between: Callable[[], None],
-) -> Any:
-  """Sums over a split; `between` is called every `chunk_seconds` or so.
+) -> Evaluation:
+  """Evaluates a split, and gives the host a say every few seconds.
 
   Args:
-    run: from `compile_eval_steps`, made for the same batch size.
-    params: of the model.
+    split: on the devices, or streamed.
+    params: of the model, replicated.
     batch_stats: of the model, {} if it has none.
-    data: the split.
-    batch_size: examples at a time; the last batch is padded and masked.
-    each: keep every example's numbers instead of their sums.
     chunk_seconds: how long the device may work before the host has a say.
-    between: may raise to stop.
+    between: called every `chunk_seconds` or so; may raise to stop.
 
   Returns:
-    `metrics.Sums`, or `metrics.Each` without its padding; NumPy arrays.
+    NumPy arrays, without padding.
   """
-  n = len(data.label)
-  batches = -(-n // batch_size)
-  padded = batches * batch_size
-  total = metrics.zeros()
-  if each:
-    total = metrics.Each(jnp.zeros(padded), jnp.zeros(padded, bool))
-  # Placed like what comes back: otherwise it would compile twice.
-  total = jax.device_put(total, data.label.sharding)
+  found = split.begin()
   start, size = 0, 1
-  while start < batches:
+  while start < split.num_batches:
     began = distributed.now()
-    stop = min(start + size, batches)
-    total = run(params, batch_stats, data, total, start, stop)
-    jax.block_until_ready(total)
+    stop = min(start + size, split.num_batches)
+    found = split.advance(params, batch_stats, found, start, stop)
+    jax.block_until_ready(found)
     size = grow(size, distributed.now() - began, chunk_seconds)
     start = stop
     between()
-  total = jax.device_get(total)
-  return jax.tree.map(lambda x: x[:n], total) if each else total
+  return split.end(found)
 
 
 @functools.cache
-def compile_eval_step(
-  model: nn.Module, image_size: int, dtype: jnp.dtype, normalize: str
-) -> Callable:
-  """(params, batch_stats, batch, mask, total, each) -> (total, `Each` or None).
+def compile_eval_steps(
+  static: Static, batch_size: int, sharding: resident.Sharding
+) -> Callable[..., Evaluation]:
+  """The compiled eval steps of the batches [start, stop) of a resident split.
 
-  The compiled pass over one batch adds to the `metrics.Sums` that it is given.
+  Returns `steps(params, batch_stats, data, found, start, stop)`, which adds the
+  batches' sums to those of `found`, and writes each example's rows into it.
   """
 
-  def add(params, batch_stats, batch, mask, total, each):
-    images = preprocess.evaluation(batch.image, image_size, normalize)
-    out = logits(model, params, batch_stats, images, dtype)
-    total += metrics.sums(out, batch.label, batch.true_label, mask)
-    return total, metrics.each(out, batch.label) if each else None
+  def steps(params, batch_stats, data, found, start, stop):
+    def add(i, found):
+      index = i * batch_size + jnp.arange(batch_size)
+      mask = index < len(data.label)
+      batch = resident.gather(data, jnp.where(mask, index, 0), sharding)
+      new = eval_step(static, params, batch_stats, batch, mask)
+      each = {
+        name: jax.lax.dynamic_update_slice_in_dim(
+          found.each[name], rows, i * batch_size, axis=0
+        )
+        for name, rows in new.each.items()
+      }
+      return Evaluation(metric_sums.add(found.sums, new.sums), each)
 
-  return jax.jit(add, static_argnums=5)
+    return jax.lax.fori_loop(start, stop, add, found)
+
+  return jax.jit(steps)
 
 
-def evaluate_batches(
-  run: Callable,
-  params,
-  batch_stats,
-  batches: Iterable[tuple[resident.Resident, jax.Array]],
-  n: int,
-  *,
-  each: bool = False,
-  chunk_seconds: float,
-  between: Callable[[], None],
-) -> Any:
-  """`evaluate` of a split that is not on the devices.
+@functools.cache
+def compile_eval_step(static: Static) -> Callable[..., Evaluation]:
+  """The compiled eval step of a batch that is on the devices.
 
-  Args:
-    run: from `compile_eval_step`.
-    params: of the model.
-    batch_stats: of the model, {} if it has none.
-    batches: the split in order, padded to whole batches, with masks.
-    n: examples of the split.
-    each: as for `evaluate`, as are the next two, and the result.
-    chunk_seconds: see there.
-    between: see there.
+  Returns `step(params, batch_stats, batch, mask, sums)`, which adds the batch's
+  sums to those that it is given; its `each` is of this batch alone.
   """
-  # Placed like what comes back: otherwise it would compile twice.
-  total = jax.device_put(
-    metrics.zeros(), jax.tree.leaves((params, batch_stats))[0].sharding
-  )
-  parts = []
-  began, waiting, size = distributed.now(), 0, 1
-  for batch, mask in batches:
-    total, part = run(params, batch_stats, batch, mask, total, each)
-    if each:
-      parts.append(part)
-    waiting += 1
-    if waiting % IN_FLIGHT == 0:
-      jax.block_until_ready(total)
-    if waiting == size:
-      jax.block_until_ready(total)
-      now = distributed.now()
-      size = grow(size, now - began, chunk_seconds)
-      began, waiting = now, 0
-      between()
-  if not each:
-    return jax.device_get(total)
-  found = distributed.all_gather_arrays(
-    jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
-  )
-  return jax.tree.map(lambda x: x[:n], found)
+
+  def step(params, batch_stats, batch, mask, sums):
+    new = eval_step(static, params, batch_stats, batch, mask)
+    return new._replace(sums=metric_sums.add(sums, new.sums))
+
+  return jax.jit(step)
 
 
 def grow(size: int, seconds: float, target_seconds: float) -> int:

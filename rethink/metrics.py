@@ -1,179 +1,84 @@
-"""Masked sums and counts, divided once: no mean of batch means."""
+"""Every public function is a metric: logits and labels to a number per example.
 
-from typing import NamedTuple
+A metric maps `logits`, float32[batch, classes], and `labels`, int32[batch], to
+float32[batch] or bool[batch]; a run logs the mean over a split's examples.
+`config.metrics` names the ones that are logged beside `loss` and `accuracy`,
+and beside the top-5 accuracy of data sets with more than five classes. Further
+arguments may be set there, and float arguments may be traced.
+"""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-# What every row of metrics.jsonl holds of the two clean passes; those of data
-# sets with more than _TOP classes have top-5 accuracies as well.
-NAMES = (
-  "train/loss",
-  "train/accuracy",
-  "train/true_loss",
-  "train/true_accuracy",
-  "test/loss",
-  "test/accuracy",
-  "test/corrupted_loss",
-  "test/corrupted_accuracy",
-)
-_TOP = 5
+from rethink import errors
 
 
-class Sums(NamedTuple):
-  """Sums over examples; scalars.
+def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns the cross-entropy of each example, in nats."""
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
-  Attributes:
-    loss: float32, plain cross-entropy against `label`, in nats.
-    correct: int32, top-1 hits against `label`.
-    top5: int32, examples whose `label` is among the five likeliest classes.
-    true_loss: as `loss`, against `true_label`.
-    true_correct: as `correct`, against `true_label`.
-    true_top5: as `top5`, against `true_label`.
-    clean_correct: as `correct`, of examples whose two labels are equal.
-    clean_count: int32, examples whose two labels are equal.
-    count: int32, examples.
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns whether the label is the likeliest class of each example.
+
+  Of equal logits the first class is the likeliest.
   """
-
-  loss: jax.Array
-  correct: jax.Array
-  top5: jax.Array
-  true_loss: jax.Array
-  true_correct: jax.Array
-  true_top5: jax.Array
-  clean_correct: jax.Array
-  clean_count: jax.Array
-  count: jax.Array
-
-  def __add__(self, other: "Sums") -> "Sums":  # pyright: ignore
-    return Sums(*(a + b for a, b in zip(self, other, strict=True)))
+  return logits.argmax(-1) == labels
 
 
-def zeros() -> Sums:
-  """Sums over no examples."""
-  f, i = jnp.float32(0), jnp.int32(0)
-  return Sums(f, i, i, f, i, i, i, i, i)
-
-
-def sums(
-  logits: jax.Array,
-  labels: jax.Array,
-  true_labels: jax.Array,
-  mask: jax.Array | None = None,
-) -> Sums:
-  """Sums over a batch.
-
-  Args:
-    logits: float32[batch, classes].
-    labels: int32[batch].
-    true_labels: int32[batch].
-    mask: bool[batch], False for padding; None counts every row.
-  """
-  mask = jnp.ones(len(labels), bool) if mask is None else mask
-  predicted = logits.argmax(-1)
-  clean = (labels == true_labels) & mask
-
-  def against(target):
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, target)
-    hit = predicted == target
-    top5 = _rank(logits, target) < _TOP
-    return (
-      jnp.sum(loss, where=mask),
-      jnp.sum(hit & mask, dtype=jnp.int32),
-      jnp.sum(top5 & mask, dtype=jnp.int32),
-    )
-
-  return Sums(
-    *against(labels),
-    *against(true_labels),
-    jnp.sum((predicted == labels) & clean, dtype=jnp.int32),
-    jnp.sum(clean, dtype=jnp.int32),
-    jnp.sum(mask, dtype=jnp.int32),
-  )
-
-
-def _rank(logits: jax.Array, target: jax.Array) -> jax.Array:
-  """int32[batch]: how many classes come before the target's, likeliest first.
+def top_k_accuracy(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
+  """Returns whether the label is among the k likeliest classes.
 
   Of equal logits the first class comes first, as for `argmax`: a network that
   tells nothing apart has no hits from ties.
+
+  Raises:
+    ConfigError: if k is below 1, or above the number of classes.
   """
-  own = jnp.take_along_axis(logits, target[:, None], axis=-1)
-  earlier = jnp.arange(logits.shape[-1])[None] < target[:, None]
-  before = (logits > own) | ((logits == own) & earlier)
-  return jnp.sum(before, axis=-1, dtype=jnp.int32)
-
-
-class Each(NamedTuple):
-  """What is known of each example of a split, padded to whole batches.
-
-  Attributes:
-    loss: float32[padded], plain cross-entropy against `label`, in nats.
-    correct: bool[padded], top-1 hits against `label`.
-  """
-
-  loss: jax.Array
-  correct: jax.Array
-
-
-def each(logits: jax.Array, labels: jax.Array) -> Each:
-  """Loss and hit of each row of float32[batch, classes]."""
-  loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-  return Each(loss, logits.argmax(-1) == labels)
-
-
-def train_means(split: Sums, num_classes: int) -> dict[str, float]:
-  """Training is about fitting: the plain names are against `label`.
-
-  Where labels are corrupted in part, accuracies on the examples that kept their
-  label and on the others stand beside them.
-  """
-  label, true = _means(split)
-  means = {
-    "train/loss": label[0],
-    "train/accuracy": label[1],
-    "train/true_loss": true[0],
-    "train/true_accuracy": true[1],
-  }
-  if num_classes > _TOP:
-    means["train/top5_accuracy"] = label[2]
-  clean, corrupted = (
-    int(split.clean_count),
-    int(split.count - split.clean_count),
-  )
-  if clean and corrupted:
-    means["train/accuracy_on_clean"] = int(split.clean_correct) / clean
-    means["train/accuracy_on_corrupted"] = (
-      int(split.correct - split.clean_correct) / corrupted
+  classes = logits.shape[-1]
+  if not 1 <= k <= classes:
+    raise errors.ConfigError(
+      f"config.metrics: top_k_accuracy(k={k}) needs a k from 1 to the number of"
+      f" classes, {classes}"
     )
-  return means
+  own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+  earlier = jnp.arange(classes)[None] < labels[:, None]
+  before = (logits > own) | ((logits == own) & earlier)
+  return jnp.sum(before, axis=-1, dtype=jnp.int32) < k
 
 
-def test_means(split: Sums, num_classes: int) -> dict[str, float]:
-  """Testing is about predicting: the plain names are against `true_label`.
+def margin(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns the label's logit less the largest of the other classes.
 
-  `test/corrupted_*` are against test labels corrupted like the training labels,
-  which is what Figure 1c shows.
+  Positive where the label wins. It grows with the scale of the logits.
   """
-  label, true = _means(split)
-  means = {
-    "test/loss": true[0],
-    "test/accuracy": true[1],
-    "test/corrupted_loss": label[0],
-    "test/corrupted_accuracy": label[1],
-  }
-  if num_classes > _TOP:
-    means["test/top5_accuracy"] = true[2]
-  return means
+  is_label = jnp.arange(logits.shape[-1])[None] == labels[:, None]
+  own = jnp.max(logits, axis=-1, where=is_label, initial=-jnp.inf)
+  other = jnp.max(logits, axis=-1, where=~is_label, initial=-jnp.inf)
+  return own - other
 
 
-def _means(split: Sums) -> tuple[tuple[float, ...], tuple[float, ...]]:
-  """(loss, accuracy, top-5 accuracy) against `label` and `true_label`."""
-  count = float(split.count)
-  label = split.loss, split.correct, split.top5
-  true = split.true_loss, split.true_correct, split.true_top5
-  return (
-    tuple(float(value) / count for value in label),
-    tuple(float(value) / count for value in true),
-  )
+def brier(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns the squared distance of the probabilities from the one-hot label.
+
+  From 0, certain and right, to 2, certain and wrong; summed over classes as by
+  Brier (1950).
+  """
+  probabilities = jax.nn.softmax(logits)
+  one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+  return jnp.sum(jnp.square(probabilities - one_hot), axis=-1)
+
+
+def confidence(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  """Returns the probability of the likeliest class, whatever the label.
+
+  A mean confidence above the accuracy is overconfidence.
+  """
+  del labels
+  return jnp.max(jax.nn.softmax(logits), axis=-1)
+
+
+# Read by `bookkeeping.best_metric`; of other metrics the highest is the best.
+for _metric in (loss, brier):
+  _metric.lower_is_better = True  # pyright: ignore[reportFunctionMemberAccess]

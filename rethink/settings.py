@@ -11,6 +11,7 @@ from rethink import (
   descent,
   errors,
   losses,
+  metric_names,
   metrics,
   models,
   optimizers,
@@ -48,9 +49,10 @@ _CHOICES = {
   "normalize": ("per_image", "symmetric"),
   "pipeline": ("resident", "stream"),
 }
-# Fields that runs of older versions do not have, and what counted there: a run
-# with this value has the fingerprint that it had before the field existed.
-ADDED_FIELDS = {"loss": "cross_entropy()"}
+# Fields that older runs do not have, and the canonical value that they had in
+# effect. A field of that value stays out of the outcome, so that older runs
+# keep their fingerprints.
+ADDED_FIELDS: Mapping[str, Any] = {"loss": "cross_entropy()", "metrics": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Settings:
     schedule: step to factor on the learning rate.
     corruptions: in the order in which they act.
     regularizers: in the order in which they act.
+    metrics: beside the built-in ones.
     outcome: the fields that change the result, components in canonical text;
       JSON values.
     bookkeeping: the fields that do not.
@@ -77,6 +80,7 @@ class Settings:
   schedule: specs.Call
   corruptions: tuple[specs.Call, ...]
   regularizers: tuple[specs.Call, ...]
+  metrics: tuple[metric_names.Metric, ...]
   outcome: Mapping[str, Any]
   bookkeeping: Mapping[str, Any]
 
@@ -100,11 +104,6 @@ def resolve(config: Any) -> Settings:
   for field in ("seed", "data_seed"):
     if config[field] >= 2**32:  # JAX would cut a longer one off
       raise errors.ConfigError(f"config.{field} must be below 2**32")
-  if config.bookkeeping.best_metric not in metrics.NAMES:
-    raise errors.ConfigError(
-      f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
-      f" not logged; there are: {', '.join(metrics.NAMES)}"
-    )
   for field, choices in _CHOICES.items():
     if config[field] not in choices:
       raise errors.ConfigError(
@@ -131,9 +130,21 @@ def resolve(config: Any) -> Settings:
     "corruptions": calls(config, "corruptions", corruptions),
     "regularizers": calls(config, "regularizers", regularizers),
   }
-  outcome, bookkeeping = parts(config, components)
+  further = calls(config, "metrics", metrics)
+  outcome, bookkeeping = parts(config, {**components, "metrics": further})
+  named = metric_names.resolve(further)
+  best = metric_names.best_of(named)
+  if config.bookkeeping.best_metric not in best:
+    raise errors.ConfigError(
+      f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
+      f" not logged; there are: {', '.join(best)}"
+    )
   return Settings(
-    config=config, outcome=outcome, bookkeeping=bookkeeping, **components
+    config=config,
+    metrics=named,
+    outcome=outcome,
+    bookkeeping=bookkeeping,
+    **components,
   )
 
 
@@ -167,7 +178,7 @@ def parts(
       if isinstance(value, specs.Call)
       else [str(call) for call in value]
     )
-  for field, value in ADDED_FIELDS.items():
-    if outcome.get(field) == value:
+  for field, before in ADDED_FIELDS.items():
+    if field in outcome and outcome[field] == before:
       del outcome[field]
   return outcome, bookkeeping

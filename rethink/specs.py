@@ -22,6 +22,7 @@ _GIVEN = {
   *("examples", "context", "num_classes", "parent", "name", "step"),
   *("run_settings", "run", "data_dir", "stop"),
   *("matrix", "ridge", "images", "problem"),
+  *("logits", "labels"),
 }
 _LITERALS = (bool, int, float, str, tuple)
 

@@ -14,7 +14,7 @@ from rethink import (
   errors,
   evaluate,
   hooks,
-  metrics,
+  metric_sums,
   models,
 )
 from rethink.pipeline import preprocess, resident
@@ -38,7 +38,7 @@ class TrainState(flax.struct.PyTreeNode):
   batch_stats: Any
   opt_state: Any
   averages: Any
-  sums: metrics.Sums
+  sums: metric_sums.BatchSums
   bad_step: jax.Array
 
   @property
@@ -96,7 +96,7 @@ def create_train_state(
     batch_stats=batch_stats,
     opt_state=descent.init(static.optimizer, traced.optimizer, rate, params),
     averages=(params, batch_stats) if static.averaged else (),
-    sums=metrics.zeros(),
+    sums=metric_sums.no_batches(),
     bad_step=jnp.int32(-1),
   )
 
@@ -180,7 +180,7 @@ def train_step(
       averages, (params, batch_stats), traced.ema_decay, state.step
     )
 
-  new = metrics.sums(logits, batch.label, batch.true_label)
+  new = metric_sums.of_batch(logits, batch.label, batch.true_label)
   first = state.step % traced.length.steps_per_epoch == 0
   kept = jax.tree.map(lambda x: jnp.where(first, 0, x), state.sums)
   bad = (state.bad_step < 0) & ~jnp.isfinite(new.loss)
@@ -190,7 +190,7 @@ def train_step(
     batch_stats=batch_stats,
     opt_state=opt_state,
     averages=averages,
-    sums=kept + new,
+    sums=metric_sums.add(kept, new),
     bad_step=jnp.where(bad, state.step, state.bad_step),
   )
 

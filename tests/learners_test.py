@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import errors, rademacher, settings, specs, train_step
+from rethink import errors, settings, specs, train_step
+from rethink.expressivity import rademacher
 from rethink.methods import learners
 from rethink.pipeline import preprocess
 from tests.conftest import random_examples

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rethink import console, errors, rademacher
+from rethink import console, errors
+from rethink.expressivity import rademacher
 from rethink.methods import runner
 from rethink.pipeline import datasets
 from rethink.storage import runs

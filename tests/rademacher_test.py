@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from rethink import errors, rademacher
-from rethink.expressivity import construct
+from rethink import errors
+from rethink.expressivity import construct, rademacher
 
 N = 40
 IDS = np.arange(1, N + 1, dtype=np.uint64) * np.uint64(0xDA942042E4DD58B5)

@@ -2,7 +2,8 @@
 
 import time
 
-from rethink import rademacher, settings, signals, specs
+from rethink import errors, settings, signals, specs
+from rethink.expressivity import rademacher
 from rethink.methods import learners
 from rethink.pipeline import preprocess, run_data
 from rethink.storage import runs
@@ -35,6 +36,11 @@ def run(
   """
   call = specs.parse(learner, specs.public(learners), "method: learner")
   config = run_settings.config
+  if run_settings.metrics:
+    raise errors.ConfigError(
+      "config.metrics must be () for config.method='complexity()', which logs"
+      " correlations"
+    )
   loaded = run_data.load_for_run(run_settings, directory, data_dir)
   directory.cut()
   images, ids = loaded.train.image, loaded.train.id

@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rethink import errors, evaluate, metrics, models, settings, signals
+from rethink import (
+  errors,
+  evaluate,
+  metric_names,
+  metric_sums,
+  models,
+  settings,
+  signals,
+)
 from rethink.expressivity import (
   certificate,
   construct,
@@ -15,6 +23,7 @@ from rethink.expressivity import (
   modules,
   projections,
 )
+from rethink.methods import eval_splits
 from rethink.pipeline import preprocess, resident, run_data
 from rethink.storage import runs
 
@@ -52,7 +61,9 @@ class Construction:
         "config.regularizers must be () for config.method='construct()', which"
         " trains nothing"
       )
+    self._metrics = run_settings.metrics
     self.loaded = run_data.load_for_run(run_settings, run, data_dir)
+    metric_sums.check(self._metrics, self.loaded.info.num_classes)
     run.cut()  # a build is never resumed: rows of an unfinished one go
 
   def build(self, depth: int, one_hot: bool) -> None:
@@ -143,32 +154,37 @@ class Construction:
       ):
         dtype = jnp.dtype(name)
         cast = evaluate.cast(jax.tree.map(jnp.asarray, dict(params)), dtype)
-        run = evaluate.compile_eval_steps(
+        static = evaluate.Static(
           module,
+          self.loaded.info.num_classes,
           self.config.image_size,
           dtype,
-          self.config.eval_batch_size,
-          sharded,
           self.config.normalize,
+          self._metrics,
         )
-        sums[name, split] = evaluate.evaluate(
-          run,
+        found = evaluate.evaluate(
+          eval_splits.ResidentSplit(
+            static,
+            resident.put(getattr(self.loaded, split), replicated),
+            self.config.eval_batch_size,
+            sharded,
+          ),
           jax.device_put(cast, replicated),
           {},
-          resident.put(getattr(self.loaded, split), replicated),
-          self.config.eval_batch_size,
           chunk_seconds=self.config.bookkeeping.chunk_seconds,
           between=self._between,
         )
-    classes = self.loaded.info.num_classes
-    in_float32 = metrics.train_means(sums["float32", "train"], classes)
-    return {
+        sums[name, split] = found.sums
+    in_float32 = metric_sums.train_means(sums["float32", "train"])
+    row: runs.Row = {
       "step": 0,
       "epoch": 0,
-      **metrics.train_means(sums["float64", "train"], classes),
-      **metrics.test_means(sums["float64", "test"], classes),
+      **metric_sums.train_means(sums["float64", "train"]),
+      **metric_sums.test_means(sums["float64", "test"]),
       "train/float32_accuracy": in_float32["train/accuracy"],
     }
+    metric_names.check_finite(row, self._metrics)
+    return row
 
   def _between(self) -> None:
     signals.check(self.stop, self.run)

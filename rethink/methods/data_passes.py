@@ -4,13 +4,14 @@
 disk; to the loop they are the same.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from rethink import compiled, evaluate, settings, train_step
+from rethink.methods import eval_splits
 from rethink.pipeline import loader, order, resident, run_data, stream_data
 from rethink.storage import runs
 
@@ -50,10 +51,9 @@ class Passes(Protocol):
     state: train_step.TrainState,
     split: str,
     between: Callable[[], None],
-    *,
-    each: bool = False,
-  ) -> Any:
-    """`evaluate.evaluate` of a split.
+    **each: Callable,
+  ) -> evaluate.Evaluation:
+    """Evaluates a split.
 
     Args:
       static: what the run is compiled for.
@@ -61,7 +61,7 @@ class Passes(Protocol):
       split: "train", "test", or "evaluated", the part of the training split
         that is evaluated at every epoch.
       between: called now and then; may raise to stop.
-      each: keep every example's numbers instead of their sums.
+      **each: what is kept of every example, as of `evaluate.Static`.
     """
     ...
 
@@ -96,9 +96,25 @@ def open_data(
   if run_settings.config.pipeline == "stream":
     data = stream_data.open_data(run_settings, data_dir, stopped)
     run_data.bind(run, data.known)
-    return StreamedPasses(run_settings, data, sharded)
+    return StreamedPasses(run_settings, data, replicated, sharded)
   loaded = run_data.load_for_run(run_settings, run, data_dir)
   return ResidentPasses(run_settings, loaded, replicated, sharded)
+
+
+def _evaluated(
+  static: compiled.Static,
+  run_settings: settings.Settings,
+  each: Mapping[str, Callable],
+) -> evaluate.Static:
+  return evaluate.Static(
+    static.model,
+    static.num_classes,
+    static.image_size,
+    static.dtype,
+    static.normalize,
+    run_settings.metrics,
+    tuple(each.items()),
+  )
 
 
 def _steps(config: Any, n: int) -> int:
@@ -116,6 +132,7 @@ class ResidentPasses:
     sharded: resident.Sharding,
   ):
     """Copies the splits of a run to the devices; shardings as `open_data`."""
+    self._settings = run_settings
     config = self._config = run_settings.config
     self.known, self._spread = loaded, sharded
     self.steps_per_epoch = _steps(config, len(loaded.train.id))
@@ -147,24 +164,16 @@ class ResidentPasses:
     rows, end = self._order[1], position + stop - start
     return advance(state, data, rows, traced, position, end)
 
-  def clean(self, static, state, split, between, *, each=False):
+  def clean(self, static, state, split, between, **each):
     config = self._config
-    run = evaluate.compile_eval_steps(
-      static.model,
-      static.image_size,
-      static.dtype,
-      config.eval_batch_size,
-      self._spread,
-      static.normalize,
-    )
-    params, batch_stats = state.evaluated
     return evaluate.evaluate(
-      run,
-      params,
-      batch_stats,
-      self._splits[split],
-      config.eval_batch_size,
-      each=each,
+      eval_splits.ResidentSplit(
+        _evaluated(static, self._settings, each),
+        self._splits[split],
+        config.eval_batch_size,
+        self._spread,
+      ),
+      *state.evaluated,
       chunk_seconds=config.bookkeeping.chunk_seconds,
       between=between,
     )
@@ -180,16 +189,17 @@ class StreamedPasses:
     self,
     run_settings: settings.Settings,
     data: stream_data.StreamData,
+    replicated: resident.Sharding,
     sharded: resident.Sharding,
   ):
-    """For opened data; `sharded` is the sharding of the rows of a batch.
+    """For opened data; shardings as `open_data`.
 
     Raises:
       ConfigError: if processes and devices cannot share the batches.
     """
     self._settings, self._config = run_settings, run_settings.config
-    self._data, self._spread = data, sharded
-    self.known = data.known
+    self._data, self.known = data, data.known
+    self._replicated, self._spread = replicated, sharded
     self.steps_per_epoch = _steps(self._config, len(data.known.train.id))
     stream_data.training(data, run_settings)
     for name in ("train", "evaluated", "test"):
@@ -216,21 +226,19 @@ class StreamedPasses:
     self._step = stop
     return state
 
-  def clean(self, static, state, split, between, *, each=False):
-    run = evaluate.compile_eval_step(
-      static.model, static.image_size, static.dtype, static.normalize
-    )
-    params, batch_stats = state.evaluated
+  def clean(self, static, state, split, between, **each):
     batches = stream_data.clean(self._data, split, self._settings)
     placed = self._placed(batches, 0)
     try:
-      return evaluate.evaluate_batches(
-        run,
-        params,
-        batch_stats,
-        placed,
-        len(getattr(self._data, split).entries.id),
-        each=each,
+      return evaluate.evaluate(
+        eval_splits.StreamedSplit(
+          _evaluated(static, self._settings, each),
+          placed,
+          len(getattr(self._data, split).entries.id),
+          self._config.eval_batch_size,
+          self._replicated,
+        ),
+        *state.evaluated,
         chunk_seconds=self._config.bookkeeping.chunk_seconds,
         between=between,
       )

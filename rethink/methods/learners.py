@@ -12,9 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rethink import compiled, errors, evaluate, schedules, settings, train_step
+from rethink import (
+  compiled,
+  errors,
+  evaluate,
+  metrics,
+  schedules,
+  settings,
+  train_step,
+)
 from rethink.expressivity import construct
 from rethink.kernels import gram, least_squares, solver
+from rethink.methods import eval_splits
 from rethink.pipeline import order, resident
 
 
@@ -70,13 +79,13 @@ def network(context: Context) -> Fitted:
   length = schedules.Length(
     jnp.int32(steps), jnp.int32(steps * config.num_epochs)
   )
-  check = evaluate.compile_eval_steps(
+  evaluated = evaluate.Static(
     static.model,
+    2,
     config.image_size,
     static.dtype,
-    config.eval_batch_size,
-    sharded,
     config.normalize,
+    each=(("loss", metrics.loss), ("correct", metrics.accuracy)),
   )
   create = train_step.compile_initializer(static, channels, replicated)
   advance = train_step.compile_train_steps(static, channels)
@@ -103,17 +112,16 @@ def network(context: Context) -> Fitted:
           f" {draw}; lower config.learning_rate"
         )
       found = evaluate.evaluate(
-        check,
+        eval_splits.ResidentSplit(
+          evaluated, data, config.eval_batch_size, sharded
+        ),
         *state.evaluated,
-        data,
-        config.eval_batch_size,
-        each=True,
         chunk_seconds=config.bookkeeping.chunk_seconds,
         between=context.between,
-      )
-      loss = float(found.loss.mean())
+      ).each
+      loss = float(found["loss"].mean())
       if last or loss <= config.stop_at_train_loss > 0:
-        return found.correct, epoch + 1, loss, parameters
+        return found["correct"], epoch + 1, loss, parameters
     raise AssertionError("not reached")
 
   hits, epochs, losses, parameters = zip(

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from rethink import (
   distributed,
   errors,
   evaluate,
+  metric_names,
+  metric_sums,
   metrics,
   models,
   schedules,
@@ -64,6 +66,7 @@ class Trainer:
     info = self.data.known.info
     self.steps_per_epoch = self.data.steps_per_epoch
     self.num_steps = self.steps_per_epoch * config.num_epochs
+    metric_sums.check(run_settings.metrics, info.num_classes)
     self.static = compiled.static_arguments(
       run_settings, info.num_classes, sharded
     )
@@ -207,14 +210,14 @@ class Trainer:
         sink(row)
     # Also when the row was there: the process may have died between the two.
     key = self.book.best_metric
-    sign = -1 if key.endswith("loss") else 1
+    sign = metric_names.best_of(self.settings.metrics)[key]
     best = max(self.run.rows, key=lambda row: sign * row[key])
     if best["step"] == self.step and self._finite():
       self.saved.save_best(self.step, self.state)
 
   def _row(self, epoch: int) -> runs.Row:
     began = time.monotonic()
-    train_sums, test_sums = self._clean("evaluated"), self._clean("test")
+    train, test = self._clean("evaluated"), self._clean("test")
     batch = jax.device_get(self.state.sums)
     rate = compiled.learning_rate(
       self.static, self.traced, jnp.int32(self.step - 1)
@@ -224,8 +227,8 @@ class Trainer:
     row: runs.Row = {
       "step": self.step,
       "epoch": epoch,
-      **metrics.train_means(train_sums, self.static.num_classes),
-      **metrics.test_means(test_sums, self.static.num_classes),
+      **metric_sums.train_means(train.sums),
+      **metric_sums.test_means(test.sums),
       "batch/loss": float(batch.loss / batch.count),
       "batch/accuracy": float(batch.correct / batch.count),
       "learning_rate": float(rate),
@@ -234,18 +237,20 @@ class Trainer:
       "time/images_per_second": round(speed, 1),
     }
     if not all(math.isfinite(value) for value in row.values()):
+      if math.isfinite(row["train/loss"]) and math.isfinite(row["test/loss"]):
+        metric_names.check_finite(row, self.settings.metrics)
       self._diverged(self.step)
     return row
 
-  def _clean(self, split: str, *, each: bool = False) -> Any:
+  def _clean(self, split: str, **each: Callable) -> evaluate.Evaluation:
     return self.data.clean(
-      self.static, self.state, split, self._between, each=each
+      self.static, self.state, split, self._between, **each
     )
 
   def _log_examples(self, epoch: int) -> None:
-    found = self._clean("train", each=True)
+    found = self._clean("train", loss=metrics.loss, correct=metrics.accuracy)
     known = self.data.known.train._asdict()
-    self.run.log_examples(epoch, {**known, **found._asdict()})
+    self.run.log_examples(epoch, {**known, **found.each})
 
   def _finite(self) -> bool:
     return bool(_all_finite(self.state))

@@ -9,8 +9,11 @@ from rethink import experiments
 from rethink.storage import runs
 
 # Fields that do not change what is measured: seeds, the batch size of
-# evaluation, and how a linear system is solved.
-_FREE = {"seed", "data_seed", "eval_batch_size", "preconditioner", "max_rounds"}
+# evaluation, further metrics, and how a linear system is solved.
+_FREE = {
+  *("seed", "data_seed", "eval_batch_size", "metrics"),
+  *("preconditioner", "max_rounds"),
+}
 _COMPONENTS = {
   "method",
   "model",
