@@ -48,7 +48,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.max_rounds = 100  # products with K
 
   book = config.bookkeeping = ml_collections.ConfigDict()
-  book.platform = training.bookkeeping.platform
+  book.platform = training["bookkeeping"]["platform"]
   book.spectrum_points = 1000  # of which K's eigenvalues are saved; 0 for none
   book.tile_rows = 0  # rows of a tile of K; 0 is by the device
   return config

@@ -4,6 +4,8 @@ Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data or saved states
 missing or damaged; 75 preempted, state saved, run again; 1 anything else.
 """
 
+import inspect
+import itertools
 import os
 import pathlib
 import re
@@ -11,6 +13,7 @@ import sys
 import types
 from collections.abc import Callable
 
+import ml_collections
 from absl import flags, logging
 from ml_collections import config_flags
 
@@ -101,6 +104,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     fields = [field.removeprefix("config.") for field in argv[at + 1 :]]
     # Changed in place, because ml_collections reads sys.argv itself.
     argv[at:] = [f"--config.{field}" for field in fields]
+  if "config" in flags.FLAGS:
+    _try_config_file(argv)
   try:
     rest = flags.FLAGS(argv)
     if flags.FLAGS["verbosity"].using_default_value:
@@ -116,9 +121,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     _fail(message if first == last else f"{first} {last}")
   except errors.ConfigError as error:
     _fail(str(error))
-  except (AttributeError, KeyError, TypeError, ValueError, SyntaxError) as e:
+  except (AttributeError, KeyError, TypeError, ValueError) as e:
     # ml_collections raises these, one in the other, for an unknown field or a
-    # value of the wrong type; a bug in a config file ends here, too.
+    # value of the wrong type.
     error: object = e
     while isinstance(error, BaseException) and error.args:
       error = error.args[0]
@@ -130,6 +135,46 @@ def parse_flags(argv: list[str]) -> list[str]:
       )
     _fail(f"--config: {text}")
   raise AssertionError("not reached")
+
+
+def _try_config_file(argv: list[str]) -> None:
+  """Executes the config file before absl does, which hides where it fails.
+
+  An exception of the file itself leaves with its traceback; what is wrong with
+  the file as a config ends the process with one sentence.
+  """
+  values = [
+    text.partition("=")[2] or following
+    for text, following in itertools.pairwise([*argv, ""])
+    if re.fullmatch(r"--?config(=.*)?", text)
+  ]
+  path, _, run = (values or [""])[-1].partition(":")
+  if not os.path.isfile(path):
+    return  # the flag's own check says so
+  try:
+    if not path.endswith(".py"):
+      raise errors.ConfigError(f"--config={path} is not a Python file (*.py)")
+    make = getattr(experiments.load_module(path), "get_config", None)
+    if not callable(make):
+      raise errors.ConfigError(
+        f"--config={path}: the file has no function get_config()"
+      )
+    arguments = (run,) if run else ()
+    try:
+      inspect.signature(make).bind(*arguments)
+    except TypeError as error:
+      raise errors.ConfigError(
+        f"--config={path}{':' * bool(run)}{run}: get_config() does not take"
+        f" this: {error}"
+      ) from None
+    config = make(*arguments)
+    if not isinstance(config, ml_collections.ConfigDict) or not len(config):
+      raise errors.ConfigError(
+        f"--config={path}: get_config() returned {config!r:.60}; it must return"
+        " an ml_collections.ConfigDict with the fields of configs/base.py"
+      )
+  except errors.ConfigError as error:
+    _fail(str(error))
 
 
 def _check_config(rest: list[str]) -> None:

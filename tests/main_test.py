@@ -22,7 +22,10 @@ def _main(*args: str):
   [
     ((), "--config=FILE is missing"),
     (("--config=configs/no.py",), "there is no such file"),
-    (("--config=configs/base.py:run",), "takes 0 positional arguments"),
+    (
+      ("--config=configs/base.py:run",),
+      "does not take this: too many positional",
+    ),
     (("--config=configs/demo.py:no",), "mlp_1x512/true_labels"),
     (("--config=configs/demo.py", "--config.sed=1"), 'Did you mean "seed"'),
     (
@@ -56,7 +59,7 @@ def test_runs_in_a_bucket_are_refused_where_they_cannot_be(args, said):
   module, *rest = args
   done = python("-m", f"rethink.{module}", *rest, "--runs=gs://b/runs")
   assert done.returncode == 2, done.stderr
-  assert done.stderr.startswith("rethink: --runs=gs://b/runs is no folder")
+  assert done.stderr.startswith("rethink: --runs=gs://b/runs is not a folder")
   assert said in done.stderr
   assert not (ROOT / "gs:").exists()
 
