@@ -7,6 +7,8 @@ scikit-learn ships. Fields outside `bookkeeping` change the result and make the
 fingerprint of a run; those of the data are as in `configs/base.py`.
 """
 
+from typing import Any
+
 import ml_collections
 
 from configs import base
@@ -18,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.method = "interpolate"
 
   # Data.
-  training = base.get_config()
+  training: Any = base.get_config()
   for field in (
     "dataset",
     "train_split",
@@ -48,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.max_rounds = 100  # products with K
 
   book = config.bookkeeping = ml_collections.ConfigDict()
-  book.platform = training["bookkeeping"]["platform"]
+  book.platform = training.bookkeeping.platform
   book.spectrum_points = 1000  # of which K's eigenvalues are saved; 0 for none
   book.tile_rows = 0  # rows of a tile of K; 0 is by the device
   return config

@@ -17,6 +17,9 @@ import numpy as np
 
 from rethink import bits, example, specs
 
+# What every public function gets first, by position.
+LEADING = ("examples", "context")
+
 _WORDS = 2**22  # at a time: bounds memory to some 100 MB, changes nothing
 
 Corrupted = tuple[example.Example, dict]

@@ -15,6 +15,9 @@ import optax
 
 from rethink import specs
 
+# What every public function gets first, by position.
+LEADING = ("logits", "targets")
+
 
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
   """Cross-entropy of the softmax against the targets, in nats."""

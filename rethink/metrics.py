@@ -13,6 +13,9 @@ import optax
 
 from rethink import errors
 
+# What every public function gets first, by position.
+LEADING = ("logits", "labels")
+
 
 def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
   """Returns the cross-entropy of each example, in nats."""

@@ -11,6 +11,9 @@ import jax.numpy as jnp
 
 from rethink import specs
 
+# What every public function gets first, by position.
+LEADING = ("step", "run")
+
 
 class Length(NamedTuple):
   """How long a run is: int32 scalars, inputs of the compiled step."""

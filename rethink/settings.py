@@ -122,9 +122,7 @@ def resolve(config: Any) -> Settings:
 
   components = {
     "model": models.parse(config.model),
-    "loss": specs.parse(
-      config.loss, specs.public(losses), "loss", leading=2, given=()
-    ),
+    "loss": call(config, "loss", losses),
     "optimizer": descent.parse(config.optimizer, specs.public(optimizers)),
     "schedule": call(config, "schedule", schedules),
     "corruptions": calls(config, "corruptions", corruptions),
@@ -150,7 +148,7 @@ def resolve(config: Any) -> Settings:
 
 def call(config: Any, field: str, module: types.ModuleType) -> specs.Call:
   """The component that a field names, of a module."""
-  return specs.parse(config[field], specs.public(module), field)
+  return specs.of_module(config[field], module, field)
 
 
 def calls(
@@ -161,8 +159,7 @@ def calls(
     raise errors.ConfigError(
       f"config.{field} is a tuple of calls; write ({config[field]!r},)"
     )
-  known = specs.public(module)
-  return tuple(specs.parse(text, known, field) for text in config[field])
+  return tuple(specs.of_module(text, module, field) for text in config[field])
 
 
 def parts(

@@ -7,23 +7,17 @@ equal text, whatever was typed.
 """
 
 import ast
+import difflib
 import importlib
 import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from rethink import errors
 
-# Filled in by the package, not by the user.
-_GIVEN = {
-  *("examples", "context", "num_classes", "parent", "name", "step"),
-  *("run_settings", "run", "data_dir", "stop"),
-  *("matrix", "ridge", "images", "problem"),
-  *("logits", "labels"),
-}
 _LITERALS = (bool, int, float, str, tuple)
 
 
@@ -93,8 +87,8 @@ def parse(
   text: str,
   known: Mapping[str, Callable],
   field: str,
-  leading: int = 0,
-  given: Collection[str] = _GIVEN,
+  leading: Sequence[str] = (),
+  given: Collection[str] = (),
 ) -> Call:
   """Reads a call such as "dropout(0.5)".
 
@@ -102,9 +96,9 @@ def parse(
     text: the call; the parentheses may be left out.
     known: the components that may be named without a module path.
     field: the config field, for messages.
-    leading: parameters at the front that the package fills in by position,
-      whatever they are called.
-    given: names of the other parameters that the package fills in.
+    leading: what the package passes first, by position; a function of the
+      user's own may call these parameters as it likes.
+    given: names of further parameters that the package fills in.
 
   Raises:
     ConfigError: naming the field, what is wrong and what exists.
@@ -135,12 +129,36 @@ def parse(
   function = _own(path, name, field) if path else known.get(name)
   if function is None:
     raise errors.ConfigError(
-      f"config.{field}: there is no {name!r}; there are:"
-      f" {', '.join(sorted(known))} (your own: my.module:{name}(...))"
+      f"config.{field}: there is no {name!r}{did_you_mean(name, known)}; there"
+      f" are: {', '.join(sorted(known))} (your own: my.module:{name}(...))"
     )
   where = f"config.{field}: {text!r}"
   bound = _bind(function, args, pairs, where, leading, given)
   return Call(f"{path}:{name}" if path else name, function, bound)
+
+
+def of_module(text: str, module: types.ModuleType, field: str) -> Call:
+  """Reads a call of a public function of a module, or of the user's own.
+
+  A module declares in LEADING, a tuple of names, what its functions get from
+  the package first, and in GIVEN what else they get, by name.
+
+  Raises:
+    ConfigError: as `parse` does.
+  """
+  return parse(
+    text,
+    public(module),
+    field,
+    leading=getattr(module, "LEADING", ()),
+    given=getattr(module, "GIVEN", ()),
+  )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+  """Returns " (did you mean 'x'?)" for the most similar name, "" for none."""
+  near = difflib.get_close_matches(name, list(known), n=1)
+  return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
@@ -167,10 +185,25 @@ def _own(path: str, name: str, field: str) -> Callable[..., Any]:
 
 def _bind(function, args, pairs, where, leading, given_names):
   signature = inspect.signature(function, eval_str=True)
+  every = list(signature.parameters.items())
+  by_position = [
+    name
+    for name, p in every
+    if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+  ]
+  if len(by_position) < len(leading) and not any(
+    p.kind is p.VAR_POSITIONAL for _, p in every
+  ):
+    raise errors.ConfigError(
+      f"{where}: the function must take {', '.join(leading)} first; it takes:"
+      f" {', '.join(signature.parameters) or 'nothing'}"
+    )
   parameters = {
     name: parameter
-    for name, parameter in list(signature.parameters.items())[leading:]
-    if name not in given_names
+    for name, parameter in every
+    if name not in by_position[: len(leading)]
+    and name not in given_names
+    and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
   }
   known = ", ".join(parameters) or "none"
   if len(args) > len(parameters):

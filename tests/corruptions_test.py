@@ -74,7 +74,7 @@ every_permutation = pytest.mark.parametrize("name", _PERMUTATIONS)
 def _corruption(name):
   text = f"{name}({_ARGUMENTS.get(name, '')})"
   try:
-    return specs.parse(text, _KNOWN, "corruptions")
+    return specs.of_module(text, corruptions, "corruptions")
   except errors.ConfigError as error:
     raise AssertionError(
       f"give {name} its arguments in corruptions_test._ARGUMENTS: {error}"
@@ -82,7 +82,7 @@ def _corruption(name):
 
 
 def _apply(text, examples, context):
-  call = specs.parse(text, _KNOWN, "corruptions")
+  call = specs.of_module(text, corruptions, "corruptions")
   corrupted, report = call(examples, context)
   return corrupted, report
 

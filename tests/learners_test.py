@@ -52,7 +52,7 @@ def test_points_are_what_a_network_sees(context):
 def test_every_learner_has_a_value_for_every_sign(name, config):
   config.image_size, config.num_epochs = 4, 1
   context = _context(config, N)
-  fitted = specs.parse(name, specs.public(learners), "learner")(context)
+  fitted = specs.of_module(name, learners, "learner")(context)
   assert fitted.values.shape == context.signs.shape
   assert np.isfinite(fitted.values).all() and fitted.parameters > 0
 

@@ -19,7 +19,7 @@ TARGETS = pytest.mark.parametrize(
 
 
 def _parse(text):
-  return specs.parse(text, KNOWN, "loss", leading=2, given=())
+  return specs.of_module(text, losses, "loss")
 
 
 def _softmax(logits):

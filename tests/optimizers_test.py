@@ -122,14 +122,14 @@ def test_an_optimizer_descends_with_traced_numbers(name):
 
 def _factors(text, length=LENGTH):
   """The factor at every step of a run, and one step past it."""
-  call = specs.parse(text, specs.public(schedules), "schedule")
+  call = specs.of_module(text, schedules, "schedule")
   steps = range(int(length.num_steps) + 1)
   return np.array([call(jnp.int32(s), length) for s in steps])
 
 
 @pytest.mark.parametrize("name", sorted(specs.public(schedules)))
 def test_a_schedule_is_a_factor_whose_numbers_may_be_traced(name):
-  call = specs.parse(name, specs.public(schedules), "schedule")
+  call = specs.of_module(name, schedules, "schedule")
   static = call.static
   traced = []
 

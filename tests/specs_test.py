@@ -21,7 +21,8 @@ def scale(
   return factor, mode, sizes, count, flag, note
 
 
-def blur(width: float = 1.0):
+def blur(examples, context, width: float = 1.0):
+  del examples, context
   return width
 
 
@@ -39,7 +40,12 @@ def noise(examples, context, rate: float, note: str = "x"):
   return examples, {"rate": rate, "note": note}
 '''
 
-parse = functools.partial(specs.parse, known=_KNOWN, field="parts")
+parse = functools.partial(
+  specs.parse,
+  known=_KNOWN,
+  field="parts",
+  leading=("examples", "context"),
+)
 
 
 @pytest.fixture
@@ -228,6 +234,43 @@ def test_static_calls_the_function_with_the_numbers():
   got = call.static({"factor": number}, None, None)
   assert got[0] is number
   assert got[1:] == ("up", (1, 2), 7, False, "a, b")
+
+
+def lookahead(x, y, step: int = 5, name: str = "", images: float = 1.0):
+  del x, y
+  return step, name, images
+
+
+def test_leading_parameters_are_told_by_position_not_by_name():
+  known = {"lookahead": lookahead}
+  call = specs.parse(
+    "lookahead(step=7)", known, "loss", leading=("logits", "targets")
+  )
+  assert call.kwargs == {"step": 7, "name": "", "images": 1.0}
+  assert call(None, None) == (7, "", 1.0)
+
+
+def test_a_function_that_takes_too_little_is_refused_with_what_it_gets():
+  def too_few(logits):
+    return logits
+
+  with pytest.raises(errors.ConfigError, match="take logits, targets first"):
+    specs.parse(
+      "own()", {"own": too_few}, "loss", leading=("logits", "targets")
+    )
+
+
+def test_a_required_argument_called_images_is_asked_for():
+  def own(images):
+    return images
+
+  with pytest.raises(errors.ConfigError, match="needs a value for 'images'"):
+    specs.parse("own()", {"own": own}, "regularizers")
+
+
+def test_a_misspelt_name_gets_the_nearest_one():
+  with pytest.raises(errors.ConfigError, match="did you mean 'scale'"):
+    parse("scail(0.5)")
 
 
 def test_public_is_what_a_module_defines_itself():

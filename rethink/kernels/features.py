@@ -18,6 +18,9 @@ import numpy as np
 from rethink import errors, specs
 from rethink.kernels import convolution, feature_ops
 
+# What every public function gets first, by position.
+LEADING = ("images",)
+
 Map = Callable[[np.ndarray], np.ndarray]
 _AtLeastOne = Annotated[int, specs.Range(1, 1e9)]
 

@@ -101,10 +101,9 @@ def prepare(
   Raises:
     ConfigError: naming a step that does not exist or cannot be applied.
   """
-  known = specs.public(features)
   splits = [images.astype(np.float32) / 255 for images in (train, *others)]
   for position, text in enumerate(steps, 1):
-    result = specs.parse(text, known, "features")(splits[0])
+    result = specs.of_module(text, features, "features")(splits[0])
     if isinstance(result, convolution.Filters):
       if position < len(steps):
         raise errors.ConfigError(

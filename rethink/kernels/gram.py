@@ -212,7 +212,7 @@ def parse(text: str) -> specs.Call:
   Raises:
     ConfigError: naming what is wrong and what exists.
   """
-  return specs.parse(text, specs.public(functions), "kernel")
+  return specs.of_module(text, functions, "kernel")
 
 
 @functools.partial(jax.jit, static_argnames=("static", "dtype", "exact_sum"))

@@ -20,6 +20,9 @@ from rethink.kernels import (
   memory,
 )
 
+# What every public function gets first, by position.
+LEADING = ("problem",)
+
 _Epochs = Annotated[int, specs.Range(1, 1e9)]
 
 

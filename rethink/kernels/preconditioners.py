@@ -18,6 +18,9 @@ import scipy.sparse.linalg
 from rethink import errors, specs
 from rethink.kernels import gram, memory, tiles
 
+# What every public function gets first, by position.
+LEADING = ("matrix", "ridge")
+
 _sparse: Any = scipy.sparse.linalg  # its type stubs lack some arguments
 # JAX's CPU client queues at most this many computations, each with its tile.
 _QUEUED = 32

@@ -98,8 +98,9 @@ def solve(
   if not ridge:
     _check_consistent(repeated, targets)
   if isinstance(preconditioner, str):
-    known = specs.public(preconditioners)
-    preconditioner = specs.parse(preconditioner, known, "preconditioner")
+    preconditioner = specs.of_module(
+      preconditioner, preconditioners, "preconditioner"
+    )
   inverse = preconditioner(matrix, ridge)
   began = time.monotonic()
   # Every class is scaled to length 1, so that one tolerance means the same for

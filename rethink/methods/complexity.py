@@ -34,7 +34,7 @@ def run(
       diverges.
     PreemptedError: if asked to stop.
   """
-  call = specs.parse(learner, specs.public(learners), "method: learner")
+  call = specs.of_module(learner, learners, "method: learner")
   config = run_settings.config
   if run_settings.metrics:
     raise errors.ConfigError(

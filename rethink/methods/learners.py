@@ -26,6 +26,9 @@ from rethink.kernels import gram, least_squares, solver
 from rethink.methods import eval_splits
 from rethink.pipeline import order, resident
 
+# What every public function gets first, by position.
+LEADING = ("context",)
+
 
 class Context(NamedTuple):
   """What is to be learned.

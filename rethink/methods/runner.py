@@ -86,6 +86,7 @@ _METHODS: Mapping[str, tuple[Callable, Callable]] = {
   "complexity": (settings.resolve, complexity),
   "interpolate": (interpolate_method.resolve, interpolate),
 }
+_LEADING = ("run_settings", "run", "data_dir", "stop")
 # Of a run directory: what steers a run besides its state.
 _RECORDS = ("config.json", "status.json", "metrics.jsonl")
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
@@ -103,7 +104,7 @@ def resolve(config) -> tuple[specs.Call, Any]:
     ConfigError: naming the field and what to do.
   """
   known = {name: run for name, (_, run) in _METHODS.items()}
-  method = specs.parse(config.method, known, "method")
+  method = specs.parse(config.method, known, "method", leading=_LEADING)
   run_settings = _METHODS[method.name][0](config)
   text = str(method) if method.kwargs else method.name
   outcome = {**run_settings.outcome, "method": text}

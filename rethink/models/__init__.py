@@ -41,7 +41,9 @@ def parse(text: str) -> specs.Call:
   known: dict[str, Any] = dict.fromkeys(names())  # imported only when asked for
   if name in known:
     known[name] = importlib.import_module(f"rethink.models.{name}").Model
-  return specs.parse(text, known, "model")
+  # `parent` and `name` are Linen's own fields of every module.
+  given = ("num_classes", "parent", "name")
+  return specs.parse(text, known, "model", given=given)
 
 
 def build(
