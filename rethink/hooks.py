@@ -201,7 +201,7 @@ def sam(
 ) -> tuple[Params, Any]:
   """Gradients where the loss is (to first order) highest within rho."""
   ascent, aux = gradients(params)
-  norm = optax.global_norm(ascent)
+  norm = optax.tree.norm(ascent)
   scale = rho / jnp.where(norm > 0, norm, 1.0)
   highest = jax.tree.map(lambda p, g: p + scale * g, params, ascent)
   return gradients(highest)[0], aux
@@ -221,6 +221,6 @@ def add_noise(key: jax.Array, tree: Params, deviation: jax.Array) -> Params:
 
 def clip(tree: Params, max_norm: float | jax.Array) -> Params:
   """Scales a tree down to a global norm of `max_norm`, if it is above."""
-  norm = optax.global_norm(tree)
+  norm = optax.tree.norm(tree)
   scale = jnp.where(norm > max_norm, max_norm / norm, 1.0)
   return jax.tree.map(lambda x: x * scale, tree)
