@@ -37,7 +37,7 @@ def test_memory_is_checked_before_any_tile_is_made(preconditioner, monkeypatch):
 
   monkeypatch.setattr(oracle.gram.PointGram, "fill", refuse)
   monkeypatch.setattr(oracle.gram.PointGram, "columns", refuse)
-  with pytest.raises(errors.ConfigError, match="enough for [0-9]+ points"):
+  with pytest.raises(errors.ConfigError, match=r"enough for [0-9]+ points"):
     oracle.solve("gaussian()", points, targets, preconditioner=preconditioner)
 
 

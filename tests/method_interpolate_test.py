@@ -143,7 +143,7 @@ def test_memory_that_does_not_suffice_ends_in_one_sentence(
   from rethink.kernels import memory
 
   monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)
-  with pytest.raises(errors.ConfigError, match="enough for [0-9]+ points"):
+  with pytest.raises(errors.ConfigError, match=r"enough for [0-9]+ points"):
     _execute(config, tmp_path, data_dir)
   assert runs.read(tmp_path).status["state"] == "failed"
 
