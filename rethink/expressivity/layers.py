@@ -21,7 +21,7 @@ class Layer(NamedTuple):
 
 
 def forward(layers: Sequence[Layer], x: np.ndarray) -> np.ndarray:
-  """Evaluates the layers in float64: [in, m] -> [out, m], a point per column."""
+  """Evaluates the layers in float64: [in, m] -> [out, m], points in columns."""
   *hidden, output = layers
   for layer in hidden:
     x = layer.matrix @ x
