@@ -13,14 +13,14 @@ from tests import conftest
 _MAIN = """
 import json, sys
 from absl import app
-from rethink import entry
+from rethink import cli
 from rethink.prepare import __main__ as prepare, archives
 content = json.loads(sys.argv.pop(1))
 archives.registered = lambda name: {
   filename: archives.Registered(*archive)
   for filename, archive in content.items()
 }
-app.run(prepare.main, flags_parser=entry.parse_flags)
+app.run(prepare.main, flags_parser=cli.parse_flags)
 """
 
 

@@ -25,21 +25,21 @@ from tests import archives, conftest, photos
 _MAIN = """
 import json, os, time
 from absl import app
-from rethink import entry
-from rethink.prepare import __main__ as prepare, archives, pieces
+from rethink import cli
+from rethink.prepare import __main__ as prepare, archives, shard_jobs
 from tensorflow_datasets.core.utils import shard_utils
 registered, seconds = json.loads(os.environ["MADE"])
 archives.registered = lambda name: {
   k: archives.Registered(*v) for k, v in registered.items()
 }
 shard_utils.ShardConfig.min_shard_size = 2000
-read = pieces.Piece.read
+read = shard_jobs.Piece.read
 def slowly(piece):
   time.sleep(seconds)
   return read(piece)
-pieces.Piece.read = slowly
+shard_jobs.Piece.read = slowly
 if __name__ == "__main__":
-  app.run(prepare.main, flags_parser=entry.parse_flags)
+  app.run(prepare.main, flags_parser=cli.parse_flags)
 """
 _FIRST = "ILSVRC2012_img_train.tar"
 

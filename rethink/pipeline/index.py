@@ -93,7 +93,8 @@ def open_index(
   if found is None:
     print(
       f"rethink: {path} is missing or outdated: reading all images once to"
-      f" build it; `python -m rethink.prepare --check {name}` builds it in advance",
+      f" build it; `python -m rethink.prepare --check {name}` builds it in"
+      " advance",
       file=sys.stderr,
       flush=True,
     )
