@@ -1,19 +1,19 @@
-"""Theorem 1 and Corollary 1: CIFAR-10 fitted by networks that are computed.
+"""Theorem 1 and Corollary 1: networks constructed to fit CIFAR-10.
 
   python -m rethink.sweep --config=configs/expressivity.py
   python -m rethink.report --config=configs/expressivity.py
 
-A run is network/labels/seed; `deep100` has 100 hidden layers. The seed draws
-the directions. What is fitted are the images as a network would see them:
-cropped to 28x28 and standardized. Beside the built networks stand two that are
-trained on the same labels.
+A run is named network/labels/seed; `deep100` has 100 hidden layers. The seed
+draws the directions. The images are those that a trained network would see:
+cropped to 28x28 and standardized. For comparison, two networks are trained on
+the same labels.
 """
 
 from configs import cifar10
 from rethink import experiments as ex
 
 DEPTHS = (2, 10, 100, 1000)
-# The hidden units of a few images at a time stay in the cache.
+# With so few images at a time, the hidden units stay in the processor's cache.
 _BUILT = dict(eval_batch_size=64)
 NETWORKS = {
   "theorem1": dict(method="construct()", **_BUILT),
@@ -42,7 +42,7 @@ RUNS = {
 
 
 def get_config(run: str = "theorem1/random/seed0"):
-  """One run of the experiment, by name."""
+  """Returns the config of one run of the experiment, by name."""
   return ex.select(cifar10.get_config(), RUNS, run)
 
 
@@ -90,16 +90,16 @@ def _kinks(labels: str) -> ex.Trace:
 
 
 REPORT = ex.Report(
-  title="Networks that fit any labels, built and not trained",
+  title="Networks that fit any labels, constructed instead of trained",
   source="Section 4",
   question=(
-    "How many weights does it take to fit any labels of n images, and what does"
-    " a network know that has no more than these?"
+    "How many weights does it take to fit arbitrary labels of n images, and"
+    " does a network with just as many generalize?"
   ),
   tables=(
     ex.Table(
       key="networks",
-      title="Built networks, and trained ones on the same labels",
+      title="Constructed and trained networks on the same labels",
       heads=("network", "labels"),
       columns=(
         ex.Column(
@@ -142,9 +142,9 @@ REPORT = ex.Report(
   figures=(
     ex.Profile(
       key="function",
-      title="Theorem 1 along its direction, at 31 neighbouring images",
+      title="The network of Theorem 1 along its direction, at 31 images",
       xlabel="projection of an image on the direction",
-      ylabel="output: the label",
+      ylabel="output (the label)",
       traces=(_kinks("random"), _kinks("true")),
     ),
   ),
@@ -155,21 +155,22 @@ REPORT = ex.Report(
     _verdict("mlp_1x512"),
   ),
   notes=(
-    "n is the number of images, d = 28 x 28 x 3; parameters per training image"
+    "n is the number of images, d = 28 x 28 x 3. Parameters per training image"
     " of the paper's networks: "
     + ", ".join(
       f"{cifar10.NAMES[model]} {parameters / _N:.1f}"
       for model, parameters in cifar10.PARAMETERS.items()
     )
     + f"; 2n + d weights are {2 + _D / _N:.2f}.",
-    "The Lipschitz bound is from standardized images to outputs, in Euclidean"
-    " norms. That of a built network is its constant, over all images, to the"
-    " label or the one-hot label; that of a trained one is the product of the"
-    " spectral norms of its layers, to its logits: no less than the constant."
-    " The norm is that of all weights, thresholds and the direction together.",
-    "Built networks are evaluated in float64; in float32 projections collide"
-    " and sums cancel.",
-    "The largest error is that of any output at any training image.",
+    "The Lipschitz bound is for the function from standardized images to"
+    " outputs, in Euclidean norms. For a constructed network it is the exact"
+    " Lipschitz constant, and the output is the label or the one-hot label. For"
+    " a trained network it is the product of the spectral norms of its layers,"
+    " an upper bound on the constant, and the outputs are the logits. The norm"
+    " is taken over all weights, thresholds and the direction together.",
+    "Constructed networks are evaluated in float64. In float32, projections of"
+    " different images coincide and sums cancel.",
+    "The largest error is taken over all outputs at all training images.",
   ),
   train_examples=cifar10.TRAIN_EXAMPLES,
   stand_ins=cifar10.STAND_INS,

@@ -2,8 +2,8 @@
 
   python -m rethink.main --config=configs/imagenet_random.py
 
-The last row of Table 2: the paper fits 95.20 % of the labels, with what it used
-for true ones; nothing was tuned.
+The last row of Table 2. The paper fits 95.20 % of the labels with the settings
+that it used for true labels; nothing was tuned.
 """
 
 import ml_collections
@@ -12,7 +12,7 @@ from configs import imagenet
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """`imagenet.py` with other labels and without regularizers."""
+  """Returns `imagenet.py` with random labels and without regularizers."""
   config = imagenet.get_config()
   config.corruptions = ("random_labels()",)
   config.regularizers = ()

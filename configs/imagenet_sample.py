@@ -4,12 +4,13 @@
   python -m rethink.sweep --config=configs/imagenet_sample.py --only='*/75px/*'
   python -m rethink.report --config=configs/imagenet_sample.py
 
-A run is labels/size/seed. For 448 photos, say; DIR holds
-train/<class>/*.JPEG and likewise validation. 75 pixels, the fewest that the
-network takes, are for a CPU. 448 photos are 7 steps an epoch: averages over
-10,000 steps, as `imagenet.py` has them, would not have begun to move when the
-network is fitted, and a fitted network would look unfitted. The small variant
-is a thin network on digits, drawn larger.
+A run is named labels/size/seed. DIR contains train/<class>/*.JPEG and
+validation/<class>/*.JPEG; the committed runs have 448 training photos. The size
+of 75 pixels, the smallest that the network accepts, is for a CPU. An epoch of
+448 photos has 7 steps. The averages of `imagenet.py`, over hundreds of steps,
+would hardly have moved when the network has fitted, and a fitted network would
+look unfitted; so they are shorter here. The smoke variant trains a thin network
+on enlarged digits.
 """
 
 from configs import imagenet
@@ -41,7 +42,10 @@ RUNS = {
 
 
 def get_config(run: str = "random/299px/seed0"):
-  """One run, by name; all fields that differ from `imagenet.py` are ours."""
+  """Returns the config of one run, by name.
+
+  All fields that differ from `imagenet.py` were chosen here.
+  """
   config = imagenet.get_config()
   config.dataset = "imagenet_sample"
   config.model = (
@@ -50,8 +54,8 @@ def get_config(run: str = "random/299px/seed0"):
   config.regularizers = ()
   config.ema_decay = 0.9
   config.dtype = "float32"
-  # At 75 pixels the last grid has one pixel: with 32 images, statistics of 32
-  # numbers are too noisy to fit everything.
+  # At 75 pixels the last grid has a single pixel. With 32 images, batch
+  # statistics of 32 numbers were too noisy to fit everything.
   config.batch_size = 64
   config.eval_batch_size = 64
   config.num_epochs = 150
@@ -67,8 +71,8 @@ REPORT = ex.Report(
   title="Inception V3 on a few hundred photos",
   source="",
   question=(
-    "Does the network of Table 2, fed from disk as on ImageNet, fit random"
-    " labels of the photos at hand?"
+    "Does the network of Table 2, reading images from disk as for ImageNet, fit"
+    " random labels of a few hundred photos?"
   ),
   tables=(
     ex.Table(
@@ -103,13 +107,12 @@ REPORT = ex.Report(
     ),
   ),
   notes=(
-    "A few hundred photos are no ImageNet: nothing here is to be compared with"
-    " Table 2.",
-    "The photos of the committed runs are one of each of 448 classes, and 64 of"
-    " 64 other classes to be tested on. Test accuracy is 0 therefore, whatever"
-    " is learned, and true labels are as arbitrary as random ones.",
-    "Averages of parameters and of batch statistics are over tens of steps"
-    " here; over the thousands of Table 2 a fitted network would look"
-    " unfitted.",
+    "A few hundred photos are not ImageNet, so nothing here can be compared"
+    " with Table 2.",
+    "The committed runs train on one photo of each of 448 classes and test on"
+    " 64 photos of 64 other classes. Therefore test accuracy is 0 whatever is"
+    " learned, and true labels are as arbitrary as random ones.",
+    "Parameters and batch statistics are averaged over tens of steps here. With"
+    " the longer averages of Table 2 a fitted network would look unfitted.",
   ),
 )

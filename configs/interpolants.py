@@ -1,13 +1,14 @@
-"""Section 5: functions that fit the same labels, their norms and their errors.
+"""Section 5: norms and errors of different functions that fit the same labels.
 
   python -m rethink.sweep --config=configs/interpolants.py
   python -m rethink.report --config=configs/interpolants.py
 
-On Fashion-MNIST. Labels are corrupted with probability p and fitted (the
-experiment of Belkin, Ma & Mandal 2018): `corrupted`, 10,000 images. Functions
-that the paper names as bad and does not measure: `other`, 2,000 images.
-Stochastic gradient descent on least squares from zero, and from elsewhere:
-`sgd`, 300 images. Ten minutes on two CPU cores.
+All runs use Fashion-MNIST. `corrupted` (10,000 images) corrupts labels with
+probability p and fits them, the experiment of Belkin, Ma & Mandal (2018).
+`other` (2,000 images) computes the bad functions that the paper names but does
+not measure. `sgd` (300 images) runs stochastic gradient descent on least
+squares, from zero and from random weights. Everything takes ten minutes on two
+CPU cores.
 """
 
 from configs import kernels
@@ -16,7 +17,7 @@ from rethink import experiments as ex
 
 _KERNELS = {"gaussian": "Gaussian", "laplacian": "Laplacian"}
 _PROBABILITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_FUNCTIONS = {  # heads, fields
+_FUNCTIONS = {  # name: (head of the row, fields)
   "min_norm": ("least norm", {}),
   "wrong_on_test": (
     "least norm, wrong on all test images",
@@ -97,7 +98,7 @@ RUNS = {
 
 
 def get_config(run: str = next(iter(RUNS))):
-  """One run of the experiment, by name."""
+  """Returns the config of one run of the experiment, by name."""
   return ex.select(kernels.get_config(), RUNS, run)
 
 
@@ -131,13 +132,13 @@ REPORT = ex.Report(
   title="Functions that fit the same labels",
   source="Section 5",
   question=(
-    "Many functions fit every training label. Which one does gradient descent"
-    " find, and do norm or curvature tell the good ones from the bad?"
+    "Many functions fit every training label. Which of them does gradient"
+    " descent find, and can norm or curvature tell the good ones from the bad?"
   ),
   tables=(
     ex.Table(
       key="corrupted",
-      title="10,000 images, labels corrupted with probability p and fitted",
+      title="10,000 images, fitted to labels corrupted with probability p",
       heads=("kernel", "p"),
       columns=(
         ex.Column("changed", "labels changed", "changed_fraction"),
@@ -172,7 +173,9 @@ REPORT = ex.Report(
       title="300 images, 1,000 epochs of gradient descent on least squares",
       heads=("features", "start"),
       columns=(
-        table3.solution("distance", "distance to the least norm, of its norm"),
+        table3.solution(
+          "distance", "distance to the least-norm solution / its norm"
+        ),
         table3.RESIDUAL,
         table3.NORM,
         table3.ERROR,
@@ -187,7 +190,7 @@ REPORT = ex.Report(
     ),
   ),
   figures=(
-    _against_p("norm", "Norm against corrupted labels"),
+    _against_p("norm", "Norm against the probability of corruption"),
     _against_p("error", "Error on clean test labels, all noise fitted", 90.0),
     ex.Profile(
       key="sgd",
@@ -221,10 +224,10 @@ REPORT = ex.Report(
     for name, label in _KERNELS.items()
   ),
   notes=(
-    "The paper measures none of this. The sweep over p is that of Belkin, Ma"
-    " and Mandal (2018); the bad functions are named in section 5, which says"
-    " that their norms are much larger.",
-    "A step of gradient descent takes one image and the rate at which it would"
-    " be fitted exactly.",
+    "The paper measures none of this. The sweep over p is the experiment of"
+    " Belkin, Ma and Mandal (2018). Section 5 of the paper names the bad"
+    " functions and says that their norms are much larger.",
+    "Each step of gradient descent uses one image, with the learning rate that"
+    " fits this image exactly.",
   ),
 )

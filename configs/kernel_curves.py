@@ -1,14 +1,15 @@
-"""Kernels and random filters: error and norm against points, ridge and filters.
+"""Error and norm of kernel models against points, ridge and random filters.
 
   python -m rethink.sweep --config=configs/kernel_curves.py:points
   python -m rethink.sweep --config=configs/kernel_curves.py:smoke
   python -m rethink.report --config=configs/kernel_curves.py
 
-A run's name begins with its group. `points`: subsets of Fashion-MNIST and
-CIFAR-10. `ridge`: 10,000 Fashion-MNIST images with true labels and with labels
-corrupted with probability 0.4. `filters`: random convolutional features of
-5,000 CIFAR-10 images, without and with ridge; where features are as many as
-points the error without ridge peaks. Some minutes a group on two CPU cores.
+The name of a run begins with its group. `points` uses subsets of Fashion-MNIST
+and CIFAR-10. `ridge` uses 10,000 Fashion-MNIST images, with true labels and
+with labels corrupted with probability 0.4. `filters` uses random convolutional
+features of 5,000 CIFAR-10 images, without and with a ridge; the error without
+ridge peaks where there are as many features as points. A group takes some
+minutes on two CPU cores.
 """
 
 from configs import kernels
@@ -58,7 +59,7 @@ RIDGE = ex.product(
   ridge={f"{value:g}": dict(ridge=value) for value in (0.0, *RIDGES)},
   seed=table3.ONE,
 )
-# Without ridge and with true labels it is a run of `points`.
+# With true labels and ridge 0 it would repeat a run of `points`.
 del RIDGE["ridge/p0.0/0/seed0"]
 
 
@@ -76,7 +77,7 @@ RUNS = {**POINTS, **RIDGE, **RANDOM_FILTERS}
 
 
 def _small() -> ex.Runs:
-  """On the digits: a quarter of the filters, fewer points."""
+  """Returns smoke variants: digits, fewer points, a quarter of the filters."""
   median = table3.kernel("gaussian")
   runs = {}
   for n in SIZES[:3]:
@@ -100,7 +101,7 @@ RUNS |= _small()
 
 
 def get_config(run: str = next(iter(RUNS))):
-  """One run of the experiment, by name."""
+  """Returns the config of one run of the experiment, by name."""
   return ex.select(kernels.get_config(), RUNS, run)
 
 
@@ -134,7 +135,7 @@ def _against_filters(column: str, title: str, log: str) -> ex.Against:
     title=title,
     table="filters",
     column=column,
-    xlabel="filters, eight features each; 625 have as many as there are points",
+    xlabel="filters (8 features each; 625 filters: as many features as points)",
     series=tuple(
       ex.Series(
         _FILTER_LABELS[ridge],
@@ -150,13 +151,14 @@ REPORT = ex.Report(
   title="Kernels against points, ridge and random filters",
   source="Section 5",
   question=(
-    "How do error and norm change with the number of points, a ridge, and the"
-    " number of random features, through the point where they can interpolate?"
+    "How do error and norm change with the number of points, with a ridge, and"
+    " with the number of random features, below and above the number that can"
+    " interpolate?"
   ),
   tables=(
     ex.Table(
       key="points",
-      title="Without ridge, against the number of training points",
+      title="Error and norm by number of training points, without ridge",
       heads=("data, kernel", "points"),
       columns=(
         table3.ERROR,
@@ -174,7 +176,7 @@ REPORT = ex.Report(
     ),
     ex.Table(
       key="ridge",
-      title="Fashion-MNIST, Gaussian kernel, 10,000 points: the ridge",
+      title="Error and norm by ridge: Fashion-MNIST, Gaussian, 10,000 points",
       heads=("labels", "ridge"),
       columns=(table3.ERROR, table3.TRAIN, table3.NORM),
       rows=tuple(
@@ -185,7 +187,7 @@ REPORT = ex.Report(
     ),
     ex.Table(
       key="filters",
-      title="CIFAR-10, 5,000 points: the number of random filters",
+      title="Error and norm by number of filters: CIFAR-10, 5,000 points",
       heads=("ridge", "filters"),
       columns=(
         table3.ERROR,
@@ -219,16 +221,16 @@ REPORT = ex.Report(
       ),
       log="x",
     ),
-    _against_filters("error", "CIFAR-10: error against random filters", "x"),
-    _against_filters("norm", "CIFAR-10: norm against random filters", "xy"),
+    _against_filters("error", "CIFAR-10: error against number of filters", "x"),
+    _against_filters("norm", "CIFAR-10: norm against number of filters", "xy"),
   ),
   notes=(
-    "Nothing of this is in the paper, which has one number of filters, 32,000,"
-    " and says that a ridge does not help on MNIST and gains two points on"
-    " CIFAR-10.",
-    "Below 625 filters the features cannot meet all targets, and the solution"
-    " is that of least squares of least norm; the labels are right sooner, see"
-    " the train error.",
+    "The paper contains none of these curves. It uses one number of filters,"
+    " 32,000, and says that a ridge does not help on MNIST and gains two points"
+    " on CIFAR-10.",
+    "With fewer than 625 filters the features cannot reach all targets, and the"
+    " solution is the least-squares solution of least norm. Fewer filters are"
+    " enough to get all labels right: see the train error.",
   ),
   stand_ins=table3.REPORT.stand_ins,
 )

@@ -1,10 +1,11 @@
-"""Every field of a run that solves one linear system; a base for others.
+"""Base config of runs that solve one linear system instead of training.
 
   python -m rethink.main --config=configs/kernels.py
 
-A Gaussian kernel, its bandwidth the median distance, on the digits that
-scikit-learn ships. Fields outside `bookkeeping` change the result and make the
-fingerprint of a run; those of the data are as in `configs/base.py`.
+By default it fits a Gaussian kernel, whose bandwidth is the median distance, to
+the digits that scikit-learn ships. All fields outside `bookkeeping` change the
+result and are part of a run's fingerprint. The fields on data are explained in
+`configs/base.py`.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Interpolation of the digits."""
+  """Returns the config that interpolates the digits."""
   config = ml_collections.ConfigDict()
   config.method = "interpolate"
 
@@ -34,23 +35,25 @@ def get_config() -> ml_collections.ConfigDict:
   ):
     config[field] = training[field]
 
-  # So many training examples are not fitted but tested on, instead of the test
-  # split: what bandwidths may be chosen by.
+  # Number of training examples held out for evaluation, in place of the test
+  # split. Bandwidths may be chosen by them.
   config.held_out = 0
 
   # Model: a function that fits the one-hot labels.
-  config.features = ()  # calls in order; () is raw pixels in [0, 1]
-  config.kernel = "gaussian(bandwidth=0.0)"  # 0 is the median distance
+  config.features = ()  # steps, applied in order; () gives pixels in [0, 1]
+  config.kernel = "gaussian(bandwidth=0.0)"  # 0 stands for the median distance
   config.ridge = 0.0  # added to the diagonal of K
   config.interpolant = "min_norm()"  # the paper's Eq. (3)
 
   # Solution.
   config.preconditioner = "cholesky(dtype='float32')"
-  config.tolerance = 1e-10  # largest |y - (K + ridge I) alpha| / |y| of a class
-  config.max_rounds = 100  # products with K
+  # Largest |y - (K + ridge I) alpha| / |y| allowed for any class.
+  config.tolerance = 1e-10
+  config.max_rounds = 100  # largest number of products with K
 
   book = config.bookkeeping = ml_collections.ConfigDict()
   book.platform = training.bookkeeping.platform
-  book.spectrum_points = 1000  # of which K's eigenvalues are saved; 0 for none
-  book.tile_rows = 0  # rows of a tile of K; 0 is by the device
+  # Number of training points used for the saved eigenvalues of K; 0 saves none.
+  book.spectrum_points = 1000
+  book.tile_rows = 0  # rows of a tile of K; 0 chooses by the device
   return config

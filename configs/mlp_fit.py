@@ -1,10 +1,10 @@
-"""Why does MLP 1x512 fit fewer random labels here than in the paper?
+"""Tests why MLP 1x512 fits fewer random labels here than in the paper.
 
   python -m rethink.sweep --config=configs/mlp_fit.py
   python -m rethink.report --config=configs/mlp_fit.py
 
-A run is variant/seed: the MLP of Table 1 on random labels with one thing
-changed. `recompressed` are the images of `cifar10_jpeg`, from a folder
+A run is named variant/seed. It trains the MLP of Table 1 on random labels with
+one change. `recompressed` uses the images of `cifar10_jpeg`, in a folder
 <split>/<class>/*.jpg, compressed once more and prepared by
 
   python -c "import pathlib as p, PIL.Image as i; [((o := p.Path('q30') /
@@ -16,7 +16,7 @@ changed. `recompressed` are the images of `cifar10_jpeg`, from a folder
 from configs import cifar10
 from rethink import experiments as ex
 
-_VARIANTS = {  # words, fields
+_VARIANTS = {  # name: (head of the row, fields)
   "same": ("as in Table 1", {}),
   "truncated_normal": (
     "initialization truncated normal, deviation 0.04",
@@ -38,7 +38,7 @@ RUNS = {
 
 
 def get_config(run: str = "same/seed0"):
-  """One run, by name."""
+  """Returns the config of one run, by name."""
   config = cifar10.get_config()
   config.dataset = "cifar10_jpeg"
   config.corruptions = ("random_labels()",)
@@ -50,13 +50,14 @@ REPORT = ex.Report(
   title="What limits MLP 1×512 on random labels",
   source="",
   question=(
-    "Table 1 has 99.34 % train accuracy. Initialization is not in the paper,"
-    " and the images here are JPEG copies: does either of them matter?"
+    "Table 1 of the paper has 99.34 % train accuracy, more than here. The paper"
+    " does not give the initialization, and the images here are JPEG copies:"
+    " does either explain the difference?"
   ),
   tables=(
     ex.Table(
       key="fit",
-      title="MLP 1×512 on random labels, with one thing changed",
+      title="MLP 1×512 on random labels, with one change",
       heads=("variant",),
       columns=(
         ex.Column("train", "train accuracy", "end", "train/accuracy"),
@@ -80,8 +81,8 @@ REPORT = ex.Report(
     ),
   ),
   notes=(
-    "Images that are compressed more are smoother, and an MLP fits them later."
-    " What the original pixels of CIFAR-10 would give is not measured.",
+    "Stronger compression makes images smoother, and an MLP needs longer to fit"
+    " them. The original pixels of CIFAR-10 were not measured.",
   ),
   stand_ins={
     **cifar10.STAND_INS,

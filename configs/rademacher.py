@@ -3,17 +3,18 @@
   python -m rethink.sweep --config=configs/rademacher.py --only='mlp_*'
   python -m rethink.report --config=configs/rademacher.py
 
-A run is learner/number of images/seed. Each fits 10 vectors of random signs of
-the images, cropped to 28x28 and standardized: 2,352 dimensions. The subsets are
-nested, and an image keeps its signs in all of them; the seed draws the signs
-and what a learner draws. Convolutional networks want a GPU.
+A run is named learner/number of images/seed. It fits 10 vectors of random signs
+to the images, which are cropped to 28x28 and standardized (2,352 dimensions).
+The subsets are nested, and an image has the same signs in all of them. The seed
+determines the signs and the randomness of the learner. Convolutional networks
+need a GPU.
 """
 
 from configs import cifar10
 from rethink import experiments as ex
 
-# Few images make few steps an epoch: no decay, and enough epochs to end by
-# fitting.
+# With few images an epoch has few steps: so the learning rate does not decay,
+# and there are enough epochs to fit.
 _TRAINING = dict(
   method="complexity('network()')",
   schedule="constant()",
@@ -39,7 +40,7 @@ NAMES = {
   "linear": "linear classifier, least squares",
 }
 SIZES = (500, 1000, 2000, 4000, 8000)
-_LARGE = (*SIZES, 16_000, 50_000)  # of what is computed in seconds
+_LARGE = (*SIZES, 16_000, 50_000)  # for learners that take only seconds
 _MANY = {learner: SIZES for learner in LEARNERS} | {
   learner: _LARGE for learner in ("theorem1", "deep10", "linear")
 }
@@ -71,7 +72,7 @@ RUNS = {
 
 
 def get_config(run: str = "theorem1/n500/seed0"):
-  """One run of the experiment, by name."""
+  """Returns the config of one run of the experiment, by name."""
   config = cifar10.get_config()
   config.method = "complexity()"
   return ex.select(config, RUNS, run)
@@ -81,14 +82,14 @@ REPORT = ex.Report(
   title="Measured Rademacher complexity",
   source="Section 2.2",
   question=(
-    "How well do functions of a class correlate with random signs of n images?"
-    " The paper expects about 1 of its networks, so that no bound by Rademacher"
-    " complexity explains why they generalize, and does not measure it."
+    "How well can a class of functions correlate with random signs of n images?"
+    " The paper expects about 1 for its networks, without measuring it. Then no"
+    " bound by Rademacher complexity can explain why they generalize."
   ),
   tables=(
     ex.Table(
       key="complexity",
-      title="Correlation attained with random signs",
+      title="Correlation with random signs that learners attain",
       heads=("learner", "n"),
       columns=(
         ex.Column(
@@ -137,20 +138,26 @@ REPORT = ex.Report(
           *("gaussian_kernel", "gaussian_ball", "linear"),
         ),
       ),
-      ("networks", "The same, of the paper's networks", NETWORKS),
+      (
+        "networks",
+        "Correlation attained by the paper's networks",
+        NETWORKS,
+      ),
     )
   ),
   notes=(
-    "A supremum over a class cannot be measured. What a learner attains on"
-    " average is a lower bound on it, and 1 the most there is; the interval is"
-    " that of the mean over 10 sign vectors (Student's t).",
-    "Networks and the linear classifier predict a sign; the construction and"
-    " the interpolating kernel are clipped to [-1, 1]. Only for the kernel at"
-    " norm 1 the supremum is known: sqrt(s' K s) / n, about 1 / sqrt(n).",
-    "Least squares is not the best linear classifier: up to about 2 d points in"
-    " general position any signs can be separated (Cover 1965), here 4,704.",
-    "Networks are trained until their clean loss is 0.05 nats, at a constant"
-    " rate. The paper trains on ten labels, not on two signs.",
+    "The supremum over a class cannot be measured. The mean correlation that a"
+    " learner attains is a lower bound on it, and 1 is the largest possible"
+    " value. The interval is for the mean over 10 sign vectors (Student's t).",
+    "Networks and the linear classifier predict a sign; the outputs of the"
+    " construction and of the interpolating kernel are clipped to [-1, 1]. Only"
+    " for the kernel at norm 1 is the supremum known: sqrt(s' K s) / n, about"
+    " 1 / sqrt(n).",
+    "Least squares does not find the best linear classifier: any signs of up to"
+    " about 2 d points in general position (here 4,704) can be separated (Cover"
+    " 1965).",
+    "Networks are trained at a constant learning rate until their clean loss is"
+    " 0.05 nats. The paper trains on ten labels, not on two signs.",
   ),
   stand_ins=cifar10.STAND_INS,
 )

@@ -3,9 +3,9 @@
   python -m rethink.sweep --config=configs/table2_imagenet.py
   python -m rethink.report --config=configs/table2_imagenet.py
 
-A run is labels/regularizers/seed: the seven rows of the paper, one seed, for
-each is 250 epochs of ImageNet. The small variants are a small Inception on
-digits, whose 8 pixels are too few for Inception V3.
+A run is named labels/regularizers/seed. The seven rows of the paper have one
+seed each, because a run is 250 epochs of ImageNet. The smoke variants train the
+small Inception on digits, whose 8x8 pixels are too few for Inception V3.
 """
 
 from configs import cifar10, imagenet
@@ -22,8 +22,8 @@ REGULARIZERS = {
   "wd": dict(regularizers=imagenet.WEIGHT_DECAY),
   "none": dict(regularizers=()),
 }
-# Labels, regularizers, and Table 2 in %: top-1 and top-5 accuracy in training,
-# in testing, and at the best moment of testing where the paper gives that.
+# Labels, regularizers, and the numbers of Table 2 in %: (top-1, top-5) accuracy
+# in training, in testing, and the best during training where the paper has it.
 _PAPER = (
   ("true", "all", (92.18, 99.21), (77.84, 93.92), ()),
   ("true", "aug", (92.33, 99.17), (72.95, 90.43), ()),
@@ -36,7 +36,8 @@ _PAPER = (
 _SPLITS = ("train", "test", "best")
 _CONTRADICTED = "90.60; 99.6 in Figure 2a"
 
-# Figure 2a: test and train accuracy in % at _STEPS, in thousands.
+# Read off Figure 2a: test and train accuracy in % at _STEPS (thousands of
+# steps).
 _STEPS = (100, 200, 400, 1000, 2000, 3000, 5000, 7000, 9900)
 _FIGURE_2A = {
   "all": (
@@ -58,7 +59,7 @@ _WORDS = {
   "none": "no regularizer",
 }
 TRAIN_EXAMPLES = 1_281_167
-_STEP_EXAMPLES = 32  # of a worker's step; an assumption, see the notes
+_STEP_EXAMPLES = 32  # images per step of a worker; assumed, see the notes
 
 
 def _runs(seeds, *rows: tuple[str, str]) -> ex.Runs:
@@ -91,7 +92,7 @@ RUNS = {
 
 
 def get_config(run: str = "true/all/seed0"):
-  """One run of Table 2, by name."""
+  """Returns the config of one run of Table 2, by name."""
   return ex.select(imagenet.get_config(), RUNS, run)
 
 
@@ -139,9 +140,9 @@ REPORT = ex.Report(
   title="Inception V3 on ImageNet, with and without explicit regularization",
   source="Table 2, Figure 2a",
   question=(
-    "How much of the test accuracy on ImageNet do explicit regularizers"
-    " explain, and does the same network fit random labels with what was chosen"
-    " for true ones?"
+    "How much of the test accuracy on ImageNet is due to explicit regularizers,"
+    " and does the same network fit random labels with the settings that were"
+    " chosen for true labels?"
   ),
   tables=(
     ex.Table(
@@ -184,23 +185,25 @@ REPORT = ex.Report(
     ),
   ),
   notes=(
-    "The paper's top-1 train accuracy with weight decay only, 90.60 %, stands"
-    " beside a top-5 train accuracy of 100.0 %, and Figure 2a ends at 99.6 %;"
-    " it is shown and not judged.",
-    "Optimizer, learning rate, batch size, number of steps, weight decay,"
-    " dropout rate and label smoothing are not in the paper;"
-    " configs/imagenet.py says field by field what comes from the TensorFlow"
-    " package that it reuses and what was chosen here.",
-    "Figure 2a counts steps of 50 asynchronous workers. Epochs follow if each"
-    " step took 32 images, the batch of that package: 10 million steps are 250"
-    " epochs.",
-    "Label smoothing, which the paper does not discuss, is on where all the"
-    " others are, and off elsewhere. Numbers are of averaged parameters, as in"
-    " that package.",
-    "The AlexNet of Krizhevsky et al. (2012), the paper's reference, has 83.6 %"
-    " top-5 test accuracy; Inception V3 without regularizers has 80.38 %.",
-    "Best test accuracies are chosen on the test set itself; the paper notes"
-    " that a claim about early stopping would need a second, untouched one.",
+    "With weight decay only, the paper gives a top-1 train accuracy of 90.60 %,"
+    " but a top-5 train accuracy of 100.0 %, and its Figure 2a ends at 99.6 %."
+    " Because of this contradiction the number is shown but not compared.",
+    "The paper does not give optimizer, learning rate, batch size, number of"
+    " steps, weight decay, dropout rate and label smoothing."
+    " configs/imagenet.py says for each field whether it comes from the"
+    " TensorFlow package that the paper used or was chosen here.",
+    "Figure 2a counts steps of 50 asynchronous workers. They are converted to"
+    " epochs by assuming 32 images per step, the batch size of that package: 10"
+    " million steps are 250 epochs.",
+    "The paper does not discuss label smoothing. Here it is on where all other"
+    " regularizers are on, and off otherwise. Accuracies are those of averaged"
+    " parameters, as in that package.",
+    "For comparison, the paper cites 83.6 % top-5 test accuracy for the AlexNet"
+    " of Krizhevsky et al. (2012); its Inception V3 without regularizers has"
+    " 80.38 %.",
+    "The best test accuracies are chosen on the test set itself. The paper"
+    " notes that a claim about early stopping would need a second, untouched"
+    " test set.",
   ),
   train_examples=TRAIN_EXAMPLES,
 )

@@ -4,31 +4,36 @@
   python -m rethink.sweep --config=configs/table3_kernels.py:smoke
   python -m rethink.report --config=configs/table3_kernels.py
 
-A run is data/model/ridge, on all images of a data set: about half an hour on
-two CPU cores; `choose/...` are bandwidths and ridges, judged by held-out
-training images. MNIST is the first author's kernel, exp(-0.02 |x - z|^2) on
-pixels in [0, 1], which is bandwidth 5, and 1.22 % by him.
-`configs/kernel_curves.py` has errors against points, ridge and filters,
-`configs/interpolants.py` the rest of section 5.
+A run is named data/model/ridge/seed0. It uses all images of a data set and
+takes about half an hour on two CPU cores. The runs `choose/...` compare
+bandwidths and ridges on held-out training images. For MNIST the kernel is the
+first author's, exp(-0.02 |x - z|^2) on pixels in [0, 1], which is bandwidth 5;
+he reports 1.22 %. `configs/kernel_curves.py` measures errors against the number
+of points, the ridge and the number of filters, `configs/interpolants.py` the
+rest of section 5.
 """
 
 from configs import cifar10, kernels
 from rethink import experiments as ex
 
-ONE = {"seed0": {}}  # nothing is drawn: other seeds would be the same run
+ONE = {"seed0": {}}  # nothing is random, so other seeds would repeat the run
 MNIST = dict(dataset="mnist", image_size=28)
 FASHION = dict(dataset="fashion_mnist", image_size=28)
 CIFAR = dict(dataset="cifar10", image_size=32)
-DIGITS = dict(dataset="digits", image_size=8)  # of smoke runs
+DIGITS = dict(dataset="digits", image_size=8)  # for smoke runs
 
 
 def kernel(name: str, bandwidth: float = 0.0) -> dict:
-  """Of pixels; bandwidth 0 is the median distance."""
+  """Returns the fields of a kernel on pixels; bandwidth 0: median distance."""
   return dict(kernel=f"{name}(bandwidth={bandwidth})")
 
 
 def filters(count: int) -> dict:
-  """Random convolutional features; near as many as points ill-conditioned."""
+  """Returns the fields of a linear model on random convolutional features.
+
+  Its equations are ill-conditioned if there are about as many features as
+  points, so it uses float64 and a looser tolerance.
+  """
   return dict(
     features=(f"random_convolution(filters={count})",),
     kernel="linear()",
@@ -38,7 +43,7 @@ def filters(count: int) -> dict:
 
 
 def small(names: list[str], runs: ex.Runs, **overrides) -> ex.Runs:
-  """Some runs on the digits."""
+  """Returns smoke variants, on the digits, of the named runs."""
   chosen = {name: runs[name] for name in names}
   return ex.smoke(chosen, **{**DIGITS, **overrides})
 
@@ -48,14 +53,15 @@ MODELS = {
   "laplacian": kernel("laplacian"),
   "gabor": dict(features=("gabor()",), **kernel("gaussian")),
 }
-# Bandwidths are the best of `choose`, the ridge of the filters about so.
+# The bandwidths are the best in `choose`; the ridge of the filters is about as
+# good as the best.
 CIFAR_MODELS = {
   "gaussian": kernel("gaussian", 5.0),
   "laplacian": kernel("laplacian", 20.0),
 }
 RIDGES = {"none": dict(ridge=0.0), "ridge": dict(ridge=1.0)}
 FILTER_RIDGES = {"none": dict(ridge=0.0), "ridge": dict(ridge=1000.0)}
-CHOICES = {  # name: (what is chosen, model, values)
+CHOICES = {  # name: (quantity, value -> fields, values to compare)
   "gaussian": (
     "bandwidth",
     lambda value: kernel("gaussian", value),
@@ -122,17 +128,17 @@ RUNS = {
 
 
 def get_config(run: str = next(iter(RUNS))):
-  """One run of Table 3, by name."""
+  """Returns the config of one run of Table 3, by name."""
   return ex.select(kernels.get_config(), RUNS, run)
 
 
 def solution(key: str, title: str, unit: str = "") -> ex.Column:
-  """A column of what status.json says of a solution."""
+  """Returns a column of a number that status.json has on the solution."""
   return ex.Column(key, title, "status", f"interpolation/{key}", unit)
 
 
 def seconds(phase: str, title: str) -> ex.Column:
-  """A column of the seconds of a phase."""
+  """Returns a column of the seconds that a phase took."""
   return ex.Column(phase, title, "end", f"time/{phase}_seconds", "s")
 
 
@@ -181,17 +187,17 @@ _PAPER = {  # test error in %, or words; norm
 
 
 def groups(runs: ex.Runs) -> list[str]:
-  """Names of runs without their seed."""
+  """Returns the names of runs without their seed."""
   return [run.removesuffix("/seed0") for run in runs]
 
 
 def _full(name: str, norms: tuple[str, ...]) -> ex.Row:
-  """A row of Table 3; the paper's norm stands beside every definition."""
+  """Returns a row of Table 3, with the paper's norm beside each definition."""
   paper = dict(_PAPER[name]) if name in _PAPER else {}
   if norms:
     paper = {key: paper["norm"] for key in norms if "norm" in paper}
   heads = tuple(_NAMES[part] for part in name.split("/"))
-  # The one row whose kernel is known.
+  # Only for this row is the paper's kernel known.
   known = {"error": 0.1} if name == "mnist/gaussian/none" else {}
   return ex.Row(heads, name, paper, tolerances=known)
 
@@ -200,8 +206,8 @@ REPORT = ex.Report(
   title="Kernels and linear models that interpolate",
   source="Table 3",
   question=(
-    "Do functions that fit every training label by solving one linear system"
-    " generalize, without any regularization?"
+    "Functions that fit every training label can be found by solving one linear"
+    " system. Do they generalize without any regularization?"
   ),
   tables=(
     ex.Table(
@@ -234,7 +240,7 @@ REPORT = ex.Report(
     ),
     ex.Table(
       key="choose",
-      title="CIFAR-10: 4,000 training images, judged by 1,000 others of them",
+      title="CIFAR-10: fitted to 4,000 training images, judged on 1,000 others",
       heads=("model", "bandwidth or ridge"),
       columns=(ERROR._replace(title="held-out error"), NORM, RESIDUAL),
       rows=tuple(
@@ -248,7 +254,7 @@ REPORT = ex.Report(
     *(
       ex.Against(
         key=f"choose-{name}",
-        title=f"CIFAR-10, {name}: the {what} by held-out training images",
+        title=f"CIFAR-10, {name}: held-out error against the {what}",
         table="choose",
         column="error",
         xlabel=what,
@@ -261,7 +267,7 @@ REPORT = ex.Report(
     ),
     ex.Profile(
       key="spectrum",
-      title="Eigenvalues of K of about 1,000 of the training points",
+      title="Eigenvalues of K over about 1,000 of the training points",
       xlabel="rank",
       ylabel="eigenvalue",
       traces=tuple(
@@ -279,14 +285,14 @@ REPORT = ex.Report(
     ),
   ),
   notes=(
-    "Of the paper's kernels only that of MNIST's pixels is known, from the"
-    " first author's published code. Bandwidths of CIFAR-10 and the wavelets,"
-    " the wavelets themselves and the ridges are not in the paper. Here the"
-    " bandwidths of CIFAR-10 are the best on held-out training images and the"
-    " ridge of the filters is as good as the best; wavelets take the median"
-    " distance.",
-    "The paper gives 220 and 390 for the norms on MNIST and no formula; the"
-    " table of norms has the likely ones beside it.",
+    "Of the paper's kernels only the one for MNIST's pixels is known, from the"
+    " first author's published code. The paper gives neither the bandwidths for"
+    " CIFAR-10 and for the wavelets, nor the wavelets themselves, nor the"
+    " ridges. Here the bandwidths for CIFAR-10 are the best on held-out"
+    " training images, and the ridge for the filters is about as good as the"
+    " best. The bandwidth for the wavelets is the median distance.",
+    "For the norms on MNIST the paper gives 220 and 390 but no formula. The"
+    " table of norms compares them with several likely definitions.",
   ),
   stand_ins=cifar10.STAND_INS,
 )

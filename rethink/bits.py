@@ -1,14 +1,14 @@
-"""Random bits as a pure function of (seed, tag, id): order never matters.
+"""Random bits as a pure function of (seed, tag, id), whatever the order.
 
-SplitMix64 (Steele, Lea & Flood 2014) in plain integer arithmetic, so no version
-of NumPy or JAX and no setting can change which examples are corrupted.
+SplitMix64 (Steele, Lea & Flood 2014) in plain integer arithmetic, so that no
+version or setting of NumPy or JAX can change which examples are corrupted.
 """
 
 import hashlib
 
 import numpy as np
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def hash64(text: str) -> int:
-  """A 64-bit name of a text: BLAKE2b, the first eight bytes."""
+  """Returns a 64-bit hash of a text: eight bytes of BLAKE2b."""
   digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
   return int.from_bytes(digest, "little")
 
@@ -28,12 +28,12 @@ def bits(seed: int, tag: str, ids: np.ndarray, words: int = 1) -> np.ndarray:
   """Returns uint64[n, words] random words for uint64[n] ids.
 
   Args:
-    seed: whose stream, 0 <= seed < 2**64.
-    tag: what the words are for; streams of different tags are unrelated.
+    seed: selects the stream, 0 <= seed < 2**64.
+    tag: purpose of the words; streams with different tags are independent.
     ids: uint64[n]; row i depends on ids[i] alone, never on its neighbours.
-    words: how many words an id gets.
+    words: number of words per id.
   """
-  # uint64 arithmetic on arrays wraps silently, on NumPy scalars it warns.
+  # An array, not a scalar: uint64 overflow is silent only on arrays.
   stream = _mix(_mix(np.array([seed], np.uint64)) ^ np.uint64(hash64(tag)))
   start = _mix(stream ^ _mix(np.asarray(ids, np.uint64)))
   steps = np.arange(words, dtype=np.uint64) * _GOLDEN
@@ -41,12 +41,12 @@ def bits(seed: int, tag: str, ids: np.ndarray, words: int = 1) -> np.ndarray:
 
 
 def uniform(words: np.ndarray) -> np.ndarray:
-  """Maps uint64 words to float64 in [0, 1), 53 bits each."""
+  """Maps uint64 words to float64 in [0, 1), using 53 bits of each."""
   return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def integers(words: np.ndarray, below: int) -> np.ndarray:
-  """Maps uint64 words to int64 in [0, below), below < 2**32."""
+  """Maps uint64 words to int64 in [0, below), for below < 2**32."""
   scaled = (words >> np.uint64(32)) * np.uint64(below)
   return (scaled >> np.uint64(32)).astype(np.int64)
 

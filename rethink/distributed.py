@@ -1,9 +1,10 @@
-"""Several processes at one run: how they meet, decide alike and part.
+"""Runs on several processes: joining, common decisions, leaving.
 
-All processes execute the same programs in the same order, on arrays that lie
-on the devices of all. Process 0 alone keeps the run directory and speaks on
-stdout; what is not the same replicated, such as clocks, signals and files, is
-agreed on here. With one process everything here is the identity.
+All processes execute the same programs in the same order, on arrays that are
+sharded or replicated over the devices of all. Only process 0 writes the run
+directory and prints to stdout. Clocks, signals and files differ between
+processes, so decisions that depend on them are agreed on here. With a single
+process all functions here return their input.
 """
 
 import glob
@@ -21,7 +22,7 @@ from jax.experimental import multihost_utils
 
 from rethink import errors
 
-# How long a process that failed waits for others that fail alike.
+# Time that a failed process gives the others to fail for the same reason.
 _SECONDS_TO_LEAVE = 5.0
 
 
@@ -32,22 +33,22 @@ def join(
   initialization_timeout: float,
   heartbeat_timeout: float,
 ) -> None:
-  """Waits for the other processes of this run, if there are any.
+  """Joins the other processes of this run, if there are any.
 
-  On Cloud TPU, in a Slurm step of several tasks and under Open MPI, JAX finds
-  them by itself. Comes before anything that makes JAX look at its devices.
+  On Cloud TPU, in a Slurm step with several tasks and under Open MPI, JAX finds
+  the other processes by itself. Call this before JAX looks at its devices.
 
   Args:
     coordinator: "host:port" of process 0, the same for all processes.
-    num_processes: of the run; 1 looks for nobody.
-    process_id: of this process, from 0.
-    initialization_timeout: seconds until all must have come; else this process
-      ends with exit code 1.
-    heartbeat_timeout: seconds of silence after which a process counts as dead,
-      and JAX ends all others.
+    num_processes: number of processes of the run; 1 runs alone.
+    process_id: number of this process, from 0.
+    initialization_timeout: seconds to wait for all processes to join; after
+      that this process ends with exit code 1.
+    heartbeat_timeout: seconds without a sign of life after which JAX counts a
+      process as dead and ends all others.
 
   Raises:
-    ConfigError: if a flag is missing, or the others cannot be found.
+    ConfigError: if a flag is missing, or the other processes are not found.
   """
   flags = (coordinator, num_processes, process_id)
   given = [flag is not None for flag in flags]
@@ -55,11 +56,12 @@ def join(
     return
   if any(given) and not all(given):
     raise errors.ConfigError(
-      "--coordinator, --num_processes and --process_id go together"
+      "--coordinator, --num_processes and --process_id go together: give all"
+      " three or none"
     )
-  # It would take SIGTERM, which is caught and agreed on here.
+  # JAX's preemption service would catch SIGTERM, which this package handles.
   jax.config.update("jax_enable_preemption_service", False)
-  # JAX would end the process with a stack trace.
+  # JAX's own timeout ends the process with a stack trace, so ours comes first.
   late = threading.Timer(initialization_timeout, _give_up)
   late.daemon = True
   late.start()
@@ -73,17 +75,17 @@ def join(
     )
   except Exception as error:  # of JAX, gRPC or a cluster's own library
     raise errors.ConfigError(
-      f"the processes of this run cannot meet: {errors.reason(error)};"
-      " --num_processes=1 is for one alone"
+      f"the processes of this run cannot meet: {errors.reason(error)}; to run"
+      " without other processes, give --num_processes=1"
     ) from error
   finally:
     late.cancel()
   if not is_first():
-    sys.stdout = open(os.devnull, "w")  # stderr still says what is wrong
+    sys.stdout = open(os.devnull, "w")  # errors still appear on stderr
 
 
 def _expected() -> bool:
-  """Whether there are several processes, or JAX has to ask the cloud."""
+  """Returns True if there may be other processes, which JAX then looks for."""
   for size in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
     if int(os.environ.get(size, "1")) > 1:
       return True
@@ -93,9 +95,9 @@ def _expected() -> bool:
 
 def _give_up() -> None:
   print(
-    "rethink: not all processes of this run have come within"
-    " --initialization_timeout; start them all, with the same --coordinator and"
-    " --num_processes",
+    "rethink: not all processes of this run have joined within"
+    " --initialization_timeout; start all of them, with the same --coordinator"
+    " and --num_processes",
     file=sys.stderr,
     flush=True,
   )
@@ -103,17 +105,19 @@ def _give_up() -> None:
 
 
 def leave(code: int) -> None:
-  """Ends this process's part: together with the others, or without them.
+  """Leaves the run, with the other processes or, after a failure, alone.
 
   Args:
-    code: the exit code; 0 and 75 come to all processes alike, at the same step.
+    code: exit code. All processes end with 0 and 75 together, at the same step;
+      any other code makes this process exit here.
   """
   if not jax.distributed.is_initialized():
     return
   if code in (0, errors.PreemptedError.exit_code):
-    all_gather(code)  # process 0 may still have been busy with its files
+    all_gather(code)  # waits for process 0, which may still write its files
     return
-  # Others may wait for this process in a program. They end when it is gone.
+  # Others may be waiting for this process inside a program, for ever. They end
+  # when JAX notices that it is gone.
   parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
   parting.start()
   parting.join(_SECONDS_TO_LEAVE)
@@ -122,17 +126,17 @@ def leave(code: int) -> None:
 
 
 def is_first() -> bool:
-  """Whether this is process 0, which keeps the run directory."""
+  """Returns True in process 0, which alone writes the run directory."""
   return jax.process_index() == 0
 
 
 def all_gather(value: Any) -> list[Any]:
-  """The JSON values of all processes, in their order."""
+  """Returns the JSON values of all processes, in the order of processes."""
   if jax.process_count() == 1:
     return [value]
   text = np.frombuffer(json.dumps(value).encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(len(text)))
-  # A power of two, so that few shapes are compiled.
+  # Padded to a power of two, so that few shapes are compiled.
   padded = np.zeros(1 << int(sizes.max()).bit_length(), np.uint8)
   padded[: len(text)] = text
   rows = multihost_utils.process_allgather(padded)
@@ -143,17 +147,20 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def now() -> float:
-  """Seconds by the clock of process 0, so that all decide alike."""
+  """Returns process 0's clock in seconds, so that all processes agree."""
   return all_gather(time.monotonic())[0]
 
 
 def any_of(value: str | None) -> str | None:
-  """The first that a process has, such as the name of a signal, or None."""
+  """Returns the first value, such as a signal's name, that a process has.
+
+  Returns None if no process has one.
+  """
   return next((found for found in all_gather(value) if found), None)
 
 
 def require_equal(values: dict[str, Any]) -> None:
-  """Makes sure that all processes work on the same.
+  """Checks that the values are the same in all processes.
 
   Raises:
     ConfigError: naming a process and the values that differ.
@@ -163,12 +170,13 @@ def require_equal(values: dict[str, Any]) -> None:
     if changed:
       raise errors.ConfigError(
         f"processes {jax.process_index()} and {process} of this run differ in"
-        f" {', '.join(changed)}: start all with the same code, command and data"
+        f" {', '.join(changed)}; start all processes with the same code,"
+        " command and data"
       )
 
 
 def place(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
-  """Lays an array that every process has on the devices of all."""
+  """Places an array that every process has on the devices of all processes."""
   if jax.process_count() == 1:
     return jax.device_put(array, sharding)
   return jax.make_array_from_callback(
@@ -177,17 +185,17 @@ def place(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
 
 
 def all_gather_arrays(tree: Any) -> Any:
-  """Arrays whose rows are spread over the devices of all, as NumPy arrays."""
+  """Gathers arrays sharded over all devices into NumPy arrays."""
   if jax.process_count() == 1:
     return jax.device_get(tree)
   return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def local_copy(tree: Any) -> Any:
-  """Arrays that lie alike on the devices of all, as this process has them.
+  """Returns this process's copy of arrays that are replicated on all devices.
 
-  NumPy arrays where there are several processes: Orbax would take others for a
-  part of a whole.
+  With several processes the copies are NumPy arrays, because Orbax would treat
+  JAX arrays as parts of an array that all processes save together.
   """
   if jax.process_count() == 1:
     return tree
@@ -195,11 +203,11 @@ def local_copy(tree: Any) -> Any:
 
 
 def broadcast(tree: Any | None, like: Any) -> Any | None:
-  """Process 0's arrays, or its None, to all processes, bit by bit.
+  """Broadcasts process 0's arrays, or its None, to all processes, bit by bit.
 
   Args:
-    tree: of process 0; what others give does not matter.
-    like: arrays of the same shapes and dtypes, placed as the result will be.
+    tree: the arrays of process 0; ignored in other processes.
+    like: arrays with the shapes, dtypes and shardings of the result.
   """
   if jax.process_count() == 1:
     return tree
@@ -207,7 +215,8 @@ def broadcast(tree: Any | None, like: Any) -> Any | None:
     return None
 
   def one(x, wanted):
-    # As integers: a sum over processes would lose the sign of -0.0.
+    # Sent as integers: JAX broadcasts by a sum over processes, in which -0.0
+    # would lose its sign.
     bits = np.zeros(wanted.nbytes, np.uint8)
     if is_first():
       bits = np.ascontiguousarray(x).reshape(-1).view(np.uint8)

@@ -1,4 +1,4 @@
-"""The types that flow through the package."""
+"""Examples, facts about a data set, and what a corruption is told."""
 
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ class Example(NamedTuple):
   Attributes:
     id: uint64[n]; derived from split and source name, never from position.
     image: uint8[n, height, width, channels].
-    label: int32[n]; what the model is asked to learn. Corruptions change it.
-    true_label: int32[n]; what the data set says. Nothing may change it.
+    label: int32[n]; the label to learn. Corruptions change it.
+    true_label: int32[n]; the label in the data set. Nothing may change it.
   """
 
   id: np.ndarray
@@ -21,23 +21,23 @@ class Example(NamedTuple):
   true_label: np.ndarray
 
   def take(self, index: np.ndarray) -> "Example":
-    """The examples at these positions."""
+    """Returns the examples at these positions."""
     return Example(*(field[index] for field in self))
 
 
 class DatasetInfo(NamedTuple):
-  """What is known of a data set.
+  """Facts about a data set.
 
   Attributes:
-    name: as given to `rethink.prepare`.
-    version: as TFDS writes it.
-    splits: examples per split.
+    name: the name given to `rethink.prepare`.
+    version: in the form of TFDS, such as "1.0.0".
+    splits: number of examples per split.
     class_names: one name per class; the label is the position.
     shape: (height, width, channels) of every image.
     mean: per channel, over all pixels of the training split, in [0, 255].
-    std: per channel, likewise (population standard deviation).
-    fingerprint: changes if any id, label or pixel changes, and does not change
-      with sharding or record order.
+    std: population standard deviation per channel, over the same pixels.
+    fingerprint: changes if any id, label or pixel changes, but not with
+      sharding or the order of records.
   """
 
   name: str
@@ -55,13 +55,13 @@ class DatasetInfo(NamedTuple):
 
 
 class Context(NamedTuple):
-  """What a corruption may know besides the examples themselves.
+  """Everything that a corruption is told besides the examples.
 
   Attributes:
-    data_seed: which corruption is drawn; initialization, order and
-      augmentation have another seed.
+    data_seed: seed of the corruption; initialization, order and augmentation
+      have another seed.
     info: the data set before any corruption.
-    image_size: height and width that the model will see, in pixels.
+    image_size: height and width of the images that the model sees, in pixels.
   """
 
   data_seed: int
@@ -70,14 +70,21 @@ class Context(NamedTuple):
 
 
 def center_crop(image: Any, size: int) -> Any:
-  """The central [..., size, size, channels] of images, NumPy's or JAX's."""
+  """Cuts the central [..., size, size, channels] out of NumPy or JAX images."""
   top = (image.shape[-3] - size) // 2
   left = (image.shape[-2] - size) // 2
   return image[..., top : top + size, left : left + size, :]
 
 
 def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-  """Per channel, (means, population standard deviations) of uint8 images."""
+  """Returns each channel's mean and population standard deviation.
+
+  Args:
+    images: uint8[n, height, width, channels].
+
+  Returns:
+    (means, standard deviations), one number per channel each.
+  """
   counts = [
     np.bincount(images[..., c].reshape(-1), minlength=256)
     for c in range(images.shape[-1])
@@ -88,8 +95,9 @@ def moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def moments_of_counts(
   counts: np.ndarray,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-  """`moments`, from int64[channels, 256]: how often each value occurs."""
-  # Integer sums are exact in any order: no float noise in the Gaussian images.
+  """Computes `moments` from the histograms int64[channels, 256] of values."""
+  # Integer sums are exact in any order, so that Gaussian images drawn from
+  # these moments have the same bits everywhere.
   values = np.arange(256)
   mean, std = [], []
   for count in counts:

@@ -151,7 +151,8 @@ def test_a_label_out_of_range_is_named(folder, tmp_path):
   with pytest.raises(errors.DataError) as caught:
     check.summary("cifar100", str(tmp_path))
   said = re.search(
-    r"train.*: record (\d+) of 70 has the label (\d+), of 40 classes",
+    r"train.*: record (\d+) of 70 has the label (\d+), but there are only 40"
+    r" classes",
     str(caught.value),
   )
   assert said and int(said[2]) >= 40

@@ -243,7 +243,7 @@ def test_f30_a_process_that_comes_too_late_is_not_waited_for(
     ),
     1,
   )
-  assert "not all processes of this run have come" in said
+  assert "not all processes of this run have joined" in said
   assert "Traceback" not in said and not os.listdir(tmp_path)
 
 

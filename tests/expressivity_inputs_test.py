@@ -77,7 +77,7 @@ REFUSED = {
   ),
   "too_steep": (
     (np.array([[0.0], [1e-11], [1], [2], [3], [4]]), 1e6 * (np.arange(6) % 2)),
-    ["a2", "fitted to"],
+    ["a2", "fitted only to"],
   ),
   "integers": ((np.full((6, 1), 2**53 + 2), ZEROS), ["a0", "2^53"]),
   "text": ((np.full((6, 1), "x"), ZEROS), ["real numbers"]),

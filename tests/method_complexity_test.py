@@ -57,7 +57,8 @@ def test_the_seed_draws_the_signs_of_each_image(config, tmp_path, data_dir):
     weights = np.linalg.lstsq(features, signs.T, rcond=1e-6)[0]
     return np.sign(features @ weights).T
 
-  found = rademacher.rademacher(learner, train.id, draws=10, seed=3)
+  signs = rademacher.signs(train.id, draws=10, seed=3)
+  found = rademacher.estimate(signs, learner(signs))
   assert record.rows[0]["correlation"] == pytest.approx(found.mean, abs=0.005)
 
 

@@ -14,8 +14,8 @@ from tests import conftest
 
 _HOLD = """
 import sys, time
-from rethink.prepare import lock
-with lock.held("mine", sys.argv[1]):
+from rethink.prepare import exclusive
+with exclusive.one_preparer("mine", sys.argv[1]):
   print("held", flush=True)
   time.sleep(300)
 """

@@ -1,1 +1,1 @@
-"""What makes XLA's CPU backend fast."""
+"""Workarounds for what is slow in XLA's CPU backend."""

@@ -1,4 +1,4 @@
-"""Memory that a CPU run keeps from step to step."""
+"""Memory allocation of runs on a CPU."""
 
 import ctypes
 import sys
@@ -8,12 +8,13 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
-  """Lets glibc keep what is freed; False where there is another C library.
+  """Makes glibc keep freed memory; returns False with another C library.
 
   XLA allocates the temporary buffers of a program at each call. By default
-  glibc returns them to the kernel, which maps and clears them again: 13 % of
-  the CPU time of a training step of the small Inception. Threads that run
-  already keep their own heaps: call it before JAX's backend starts.
+  glibc returns them to the kernel, which maps and clears them again at the next
+  step: 13 % of the CPU time of a training step of the small Inception. Call
+  this before JAX's backend starts, because threads that already run keep their
+  own heaps.
   """
   if not sys.platform.startswith("linux"):
     return False

@@ -1,8 +1,9 @@
-"""Convolutions that XLA's CPU backend computes fast; elsewhere `lax`'s own.
+"""Convolutions with gradients that XLA's CPU backend computes fast.
 
 `nn.Conv(..., conv_general_dilated=convolutions.conv_general_dilated)` has the
-same parameters and, to rounding, the same results as without. LOG.md has the
-measurements behind every choice here.
+same parameters as a plain `nn.Conv` and, up to rounding, the same results. On
+other devices it uses `lax` unchanged. LOG.md has the measurements behind every
+choice here.
 """
 
 import functools
@@ -14,9 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-# Output pixels per partial sum of a weight gradient, which XLA computes as a
-# convolution whose "kernel" are the gradients of all of them: beyond a few
-# thousand it leaves the cache.
+# Output pixels per partial sum of a weight gradient. XLA computes the gradient
+# as a convolution whose "kernel" is the output gradient at all pixels, and with
+# more than a few thousand pixels that no longer fits into the cache.
 _PIXELS = 3136
 
 Strides = tuple[int, ...]
@@ -34,11 +35,12 @@ def conv_general_dilated(
   feature_group_count: int = 1,
   precision: Any = None,
 ) -> jax.Array:
-  """`lax.conv_general_dilated`, with gradients made for a single CPU device.
+  """Convolves as `lax.conv_general_dilated`, with gradients fast on one CPU.
 
-  On it, a convolution without dilation and groups cannot be differentiated in
-  forward mode. Several devices keep `lax`'s gradients: the partial sums cut
-  the batch, which would send it around.
+  The fast gradients apply to convolutions without dilation and groups, which
+  then cannot be differentiated in forward mode. Several devices keep the
+  gradients of `lax`: partial sums slice the batch, and slicing a sharded batch
+  would copy it between devices.
   """
   plain = (
     lhs.ndim == 4
@@ -95,6 +97,7 @@ def _backward(strides, pads, precision, saved, grads):
   )
   _, input_vjp = jax.vjp(lambda x: plain(x, kernel), x)
   (dx,) = input_vjp(grads)
+  # The weight gradient of a 1x1 convolution is one matrix product.
   one_by_one = kernel.shape[:2] == strides == (1, 1)
   if one_by_one and pads == ((0, 0), (0, 0)):
     images_and_pixels = (((0, 1, 2), (0, 1, 2)), ((), ()))

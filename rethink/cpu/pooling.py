@@ -1,4 +1,4 @@
-"""Max-pooling whose gradient XLA's CPU backend computes fast."""
+"""Max-pooling with a gradient that XLA's CPU backend computes fast."""
 
 import flax.linen as nn
 import jax
@@ -6,12 +6,12 @@ import jax.numpy as jnp
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-  """3x3 max-pooling with stride 2 and SAME padding, as `nn.max_pool`.
+  """Max-pools as `nn.max_pool`: 3x3 windows, stride 2, SAME padding.
 
-  XLA expands the gradient into index arithmetic that took a fifth of a
-  training step of the small Inception on the CPU; there, even sizes have a
-  gradient of nine comparisons. It is the same to rounding, ties included, but
-  cannot be differentiated in forward mode.
+  On a CPU, XLA expands the gradient into index arithmetic that took a fifth of
+  a training step of the small Inception. There, images with even sides use a
+  gradient made of nine comparisons instead. Up to rounding it is the same, also
+  for ties, but it cannot be differentiated in forward mode.
   """
   even = x.shape[1] % 2 == x.shape[2] % 2 == 0
   if even and jax.default_backend() == "cpu":
@@ -44,7 +44,7 @@ def _backward(saved, grads):
     for column in range(3):
       rows = slice(row, row + 2 * height - 1, 2)
       columns = slice(column, column + 2 * width - 1, 2)
-      # Of equal maxima the first one has the gradient.
+      # The first of equal maxima gets the gradient, as in XLA.
       mine = (padded[:, rows, columns] == y) & ~taken
       taken |= mine
       parts[row, column] = jnp.where(mine, grads, 0)
@@ -55,8 +55,9 @@ def _backward(saved, grads):
   def right(z):
     return jnp.pad(z[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
 
-  # Pixels in even rows and columns lie in four windows, those in odd ones in
-  # one; the third row of a window is the first one of the next.
+  # The third row of a window is the first row of the next one. So a pixel in an
+  # even row and column lies in four windows, and one in an odd row and column
+  # in one; the four kinds of pixels are interleaved at the end.
   even_even = (
     parts[0, 0]
     + right(parts[0, 2])

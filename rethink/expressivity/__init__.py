@@ -4,6 +4,6 @@
   network = construct.fit(points, values, depth=k)  # Corollary 1: width O(n/k)
   certificate.certify(network, points, values)
 
-Mathematics on arrays, NumPy on the host; `docs/expressivity.md` has the proofs
-and what was measured.
+Everything works on NumPy arrays on the host. `docs/expressivity.md` has the
+proofs and the measurements.
 """

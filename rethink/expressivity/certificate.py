@@ -1,4 +1,4 @@
-"""What a built network does at its points, measured rather than claimed."""
+"""Measures how well a constructed network fits its points."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,20 +8,20 @@ import numpy as np
 
 from rethink.expressivity import deep, layers, projections, shallow
 
-TOLERANCE = 1e-4  # of any output at any point
+TOLERANCE = 1e-4  # largest error allowed for any output at any point
 
 
 class Certificate(NamedTuple):
-  """A network beside the values that it was built for.
+  """The measured errors of a network at the points that it was built for.
 
   Attributes:
-    points: n.
-    num_weights: numbers of the network that are not zero by construction.
-    largest_error: over all points and outputs, in float64.
-    wrong_labels: points whose value another label is nearer to (one output),
-      or whose largest output is another (several).
-    rational_points: how many points were also evaluated without rounding.
-    rational_error: largest error of these.
+    points: number of points, n.
+    num_weights: weights and biases that are not zero by construction.
+    largest_error: largest error over all points and outputs, in float64.
+    wrong_labels: points with a wrong label. With one output, the output is
+      nearer to another label; with several, another output is the largest.
+    rational_points: number of points that were also evaluated without rounding.
+    rational_error: largest error at these points.
   """
 
   points: int
@@ -33,7 +33,7 @@ class Certificate(NamedTuple):
 
   @property
   def holds(self) -> bool:
-    """Whether all labels are right and all errors within 1e-4."""
+    """True if all labels are right and all errors are at most 1e-4."""
     errors = max(self.largest_error, self.rational_error)
     return self.wrong_labels == 0 and errors <= TOLERANCE
 
@@ -44,14 +44,14 @@ def certify(
   values: Any,
   rational: Sequence[int] = (0,),
 ) -> Certificate:
-  """Evaluates a network at all points, from the points themselves on.
+  """Evaluates a network at all points and compares with the wanted values.
 
   Args:
-    network: as `construct.fit` returns it.
+    network: a network that `construct.fit` returned.
     points: [n, ...].
     values: [n] or [n, K].
-    rational: positions where the definition, layer by layer, is evaluated in
-      fractions too: O(n) additions of some microseconds each.
+    rational: positions of the points at which the network is also evaluated in
+      fractions, layer by layer. Each takes O(n) additions of some microseconds.
   """
   out = np.asarray(network(points)).reshape(points.shape[0], -1)
   wanted = np.asarray(values, np.float64).reshape(out.shape)

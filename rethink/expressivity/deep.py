@@ -1,11 +1,11 @@
 """The network of Corollary 1: depth k, width O(n / k), O(n + d) weights.
 
-Layer l holds the hinges of the l-th of k groups of neighbouring points. Beside
-them a layer carries x, as max(x - b_1, 0), and the sum of all earlier groups.
-Each group ends with a hinge that makes its sum constant from there on, so a
-carried sum stays among the values that were fitted, and after a shift it is
-positive: ReLU passes it on unchanged. No multiplexer is needed.
-`docs/expressivity.md` has the proof.
+The sorted points are divided into k groups of neighbours, and layer l has the
+hinges of group l. Each layer also passes on x, as max(x - b_1, 0), and the sum
+of all earlier groups. The last hinge of a group makes its sum constant from
+there on. The sum that is passed on therefore stays within the range of the
+fitted values; a shift makes it positive, and ReLU leaves it unchanged. So the
+multiplexer of the paper's proof is not needed: see `docs/expressivity.md`.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import scipy.sparse
 
 from rethink.expressivity import layers, projections, shallow
 
-_BLOCK = 2**17  # activations of a layer at a time: they stay in the cache
+_BLOCK = 2**17  # activations computed at a time, so that they stay in the cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +24,11 @@ class DeepNetwork:
   """A feed-forward ReLU network on one projection of its input.
 
   Attributes:
-    direction: float64[d]; the first layer is <a, z>, without ReLU.
-    thresholds: float64[m_l] per hidden layer, ascending through all of them.
+    direction: float64[d], a; the first layer is <a, z>, without ReLU.
+    thresholds: float64[m_l] per hidden layer, ascending through all layers.
     weights: float64[m_l, K] per hidden layer.
-    shift: float64[K]; added before the carried sums, subtracted at the end.
-    scalar: whether outputs are [m] rather than [m, 1].
+    shift: float64[K]; added to the first sums, subtracted from the output.
+    scalar: True if outputs are [m] rather than [m, 1].
   """
 
   direction: np.ndarray
@@ -39,17 +39,17 @@ class DeepNetwork:
 
   @property
   def depth(self) -> int:
-    """Hidden layers."""
+    """Number of hidden layers."""
     return len(self.thresholds)
 
   @property
   def width(self) -> int:
-    """Units of the widest hidden layer."""
+    """Number of units of the widest hidden layer."""
     return max(len(layer.bias) for layer in self.layers[:-1])
 
   @property
   def num_weights(self) -> int:
-    """Entries of direction, matrices and biases that are not zero."""
+    """Number of nonzero entries of the direction, matrices and biases."""
     entries = [self.direction]
     for layer in self.layers:
       entries += [layer.matrix.data, layer.bias]
@@ -62,14 +62,14 @@ class DeepNetwork:
 
   @functools.cached_property
   def layers(self) -> tuple[layers.Layer, ...]:
-    """The hidden layers, then the output.
+    """The hidden layers, then the output layer.
 
-    Units of a hidden layer: x, the sums[K], the hinges[m_l].
+    The units of a hidden layer are x, the K sums, and the m_l hinges.
     """
     start, outputs = self.thresholds[0][0], len(self.shift)
     one, identity = np.ones((1, 1)), np.eye(outputs)
 
-    def made(blocks: list, bias: list) -> layers.Layer:
+    def layer(blocks: list, bias: list) -> layers.Layer:
       matrix = scipy.sparse.csr_array(scipy.sparse.block_array(blocks))
       return layers.Layer(matrix, np.concatenate(bias))
 
@@ -78,19 +78,20 @@ class DeepNetwork:
 
     b = self.thresholds[0]
     zero = scipy.sparse.csr_array((outputs, 1))
-    found = [made([[one], [zero], [column(b)]], [[-start], self.shift, -b])]
+    found = [layer([[one], [zero], [column(b)]], [[-start], self.shift, -b])]
     for b, w in zip(self.thresholds[1:], self.weights[:-1], strict=True):
       rows = [
         [one, None, None],
         [None, identity, w.T],
         [column(b), None, None],
       ]
-      found.append(made(rows, [np.zeros(1 + outputs), start - b]))
-    found.append(made([[zero, identity, self.weights[-1].T]], [-self.shift]))
+      # Later layers receive x - b_1, so their thresholds are relative to b_1.
+      found.append(layer(rows, [np.zeros(1 + outputs), start - b]))
+    found.append(layer([[zero, identity, self.weights[-1].T]], [-self.shift]))
     return tuple(found)
 
   def __call__(self, points: projections.Points) -> np.ndarray:
-    """float64[m] or [m, K]: the outputs, layer by layer in plain float64.
+    """Computes the outputs layer by layer in plain float64: [m] or [m, K].
 
     Args:
       points: [m, ...] of d numbers each, read in blocks.
@@ -108,7 +109,7 @@ class DeepNetwork:
     return out[:, 0] if self.scalar else out
 
   def closed_form(self) -> shallow.Network:
-    """The same function as one hidden layer, from the same numbers."""
+    """Returns the same function as a network with one hidden layer."""
     return shallow.Network(
       self.direction,
       np.concatenate(self.thresholds),

@@ -1,9 +1,9 @@
-"""The triangular system of Theorem 1 in exact integer arithmetic, O(n).
+"""The triangular system of Theorem 1, solved exactly in O(n).
 
 Floating-point numbers are integers times powers of two, and Python's integers
-have no limit: slopes and values along the direction are summed without any
-rounding, however much cancels. Only a weight itself is rounded, to float64, and
-the next weight makes good what that has changed.
+have no size limit. So slopes and values along the direction are summed without
+any rounding, however many digits cancel. Only the weights are rounded, to
+float64, and each weight compensates for the rounding of the previous one.
 """
 
 import math
@@ -14,16 +14,18 @@ import numpy as np
 
 from rethink.expressivity import projections
 
-_POINT_BITS = 60  # below the unit of the thresholds, kept of a projection
-_WEIGHT_BITS = 80  # after the point, kept of a weight times the whole range
+# Bits of a projection that are kept below the unit of the thresholds.
+_POINT_BITS = 60
+# Binary places that are kept of a weight times the range of the projections.
+_WEIGHT_BITS = 80
 
 
 class Solution(NamedTuple):
-  """Weights of one output.
+  """The weights of one output.
 
   Attributes:
     weights: float64[n], one per point.
-    closing: float64[m], one per closed position.
+    closing: float64[m], one per position in `closed`, see `solve`.
     errors: float64[n]; c(x_i) - y_i of the network with these weights.
   """
 
@@ -39,19 +41,19 @@ def solve(
   values: np.ndarray,
   closed: Collection[int] = (),
 ) -> Solution:
-  """Solves A w = y for A_ij = max(x_i - b_j, 0), never forming A.
+  """Solves A w = y for A_ij = max(x_i - b_j, 0) without forming A.
 
-  Between two thresholds the network is linear, with the sum of all earlier
-  weights as its slope; that sum and the value at the last point are all that
-  the recurrence remembers.
+  Between two thresholds the network is linear, and its slope is the sum of all
+  earlier weights. The recurrence only needs this slope and the value at the
+  last point.
 
   Args:
-    points: Projection[n], ascending, b_i < x_i <= b_(i+1).
-    thresholds: float64[n], ascending multiples of 2^unit.
-    unit: an exponent.
-    values: float64[n].
-    closed: positions i > 0 where a further weight at b_i first makes the
-      slope 0, as far as float64 can.
+    points: Projection[n], x, ascending, with b_i < x_i <= b_(i+1).
+    thresholds: float64[n], b, ascending multiples of 2^unit.
+    unit: exponent of the unit of the thresholds.
+    values: float64[n], y.
+    closed: positions i > 0 where an extra weight at b_i makes the slope 0, up
+      to float64 rounding, before the weight of point i is chosen.
   """
   unit -= _POINT_BITS
   width = points.high[-1] - thresholds[0]
@@ -65,7 +67,7 @@ def solve(
     )
   )
   bs = list(map(int, np.ldexp(thresholds, -unit).tolist()))
-  slope = value = 0
+  slope = value = 0  # integers: all numbers below are exact
   before = bs[0]
   weights, closing, errors = [], [], []
   for i, (high, low, b, y) in enumerate(zip(highs, lows, bs, ys, strict=True)):
@@ -92,16 +94,18 @@ def solve(
 def tables(
   thresholds: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """What c(x) = value_j + slope_j (x - b_j), b_j <= x <= b_(j+1), needs.
+  """Returns value and slope of the network c at each threshold.
 
-  Prefix sums of weights whose partial sums cancel, each rounded once.
+  They give c(x) = value_j + slope_j (x - b_j) for b_j <= x <= b_(j+1). They are
+  prefix sums of weights that nearly cancel, so they are summed exactly and
+  rounded once.
 
   Args:
     thresholds: float64[n], ascending.
     weights: float64[n].
 
   Returns:
-    (values, slopes): float64[n] each; c at b_j, and its slope after b_j.
+    (values, slopes): float64[n] each; c at b_j, and its slope right of b_j.
   """
   bs, unit = _integers(thresholds)
   ws, fine = _integers(weights)
@@ -118,10 +122,10 @@ def tables(
 
 
 def _integers(values: np.ndarray) -> tuple[list[int], int]:
-  """Integers and an exponent: values = integers * 2^exponent, exactly."""
+  """Returns integers and an exponent, with values = integers * 2^exponent."""
   mantissas, exponents = np.frexp(values)
   exponents = np.where(mantissas == 0, exponents.max(), exponents) - 53
   lowest = int(exponents.min())
-  whole = np.ldexp(mantissas, 53).astype(np.int64).tolist()
+  integers = np.ldexp(mantissas, 53).astype(np.int64).tolist()
   shifts = (exponents - lowest).tolist()
-  return [w << s for w, s in zip(whole, shifts, strict=True)], lowest
+  return [i << s for i, s in zip(integers, shifts, strict=True)], lowest

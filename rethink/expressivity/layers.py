@@ -1,4 +1,4 @@
-"""Feed-forward ReLU networks as matrices, evaluated literally."""
+"""Feed-forward ReLU networks as matrices, evaluated layer by layer."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,7 +9,7 @@ import scipy.sparse
 
 
 class Layer(NamedTuple):
-  """x -> matrix x + bias; all layers but the last are followed by ReLU.
+  """The affine map matrix x + bias; ReLU follows in all layers but the last.
 
   Attributes:
     matrix: sparse [out, in].
@@ -21,7 +21,7 @@ class Layer(NamedTuple):
 
 
 def forward(layers: Sequence[Layer], x: np.ndarray) -> np.ndarray:
-  """Plain float64: [in, m] -> [out, m], one column per point."""
+  """Evaluates the layers in float64: [in, m] -> [out, m], points in columns."""
   *hidden, output = layers
   for layer in hidden:
     x = layer.matrix @ x
@@ -31,7 +31,7 @@ def forward(layers: Sequence[Layer], x: np.ndarray) -> np.ndarray:
 
 
 def rational(layers: Sequence[Layer], x: Fraction) -> list[Fraction]:
-  """The outputs at one number, without any rounding."""
+  """Evaluates the layers at one number without any rounding."""
   values = [x]
   for layer in layers[:-1]:
     values = [max(v, Fraction(0)) for v in _rational_layer(layer, values)]
@@ -45,7 +45,7 @@ def _rational_layer(layer: Layer, values: list[Fraction]) -> list[Fraction]:
   for row, bias in enumerate(layer.bias.tolist()):
     total = Fraction(bias)
     for k in range(ends[row], ends[row + 1]):
-      if values[columns[k]]:
+      if values[columns[k]]:  # most hinges are 0, and fractions are slow
         total += Fraction(entries[k]) * values[columns[k]]
     out.append(total)
   return out

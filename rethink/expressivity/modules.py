@@ -1,8 +1,8 @@
-"""Built networks as Flax modules, with their numbers as parameters.
+"""Constructed networks as Flax modules, with their weights as parameters.
 
-They take images or points as they were given to `construct.fit`. Build and run
-them under `jax.enable_x64()`: float32 cannot tell close projections apart, and
-`docs/expressivity.md` says what it costs.
+They take the same images or points that were given to `construct.fit`. Build
+and run them under `jax.enable_x64()`: float32 cannot tell close projections
+apart, as `docs/expressivity.md` shows.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,19 @@ import numpy as np
 
 from rethink.expressivity import deep, shallow
 
-SHARPNESS = 20.0  # logits between right and next: cross-entropy is near 0
+# Difference between the logits of the right class and the next one: large
+# enough for a cross-entropy near 0.
+SHARPNESS = 20.0
 _Params = Mapping[str, np.ndarray]
 
 
 class Shallow(nn.Module):
-  """The plain ReLU sum of Theorem 1.
+  """The network of Theorem 1: one hidden ReLU layer.
 
   Attributes:
-    num_classes: width of the logits; see `_logits`.
-    units: n.
-    outputs: K.
+    num_classes: number of logits; see `_logits`.
+    units: hidden units, n.
+    outputs: outputs before `_logits`, K.
   """
 
   num_classes: int
@@ -42,16 +44,16 @@ class Shallow(nn.Module):
 
 
 class Deep(nn.Module):
-  """The layers of Corollary 1, in turn.
+  """The network of Corollary 1, evaluated layer by layer.
 
-  Their matrices are a few constants but for the hinges, which are all that is
-  stored; a layer with fewer than `width` is filled up with weights of 0.
+  Only the hinges are parameters, because all other entries of the matrices are
+  constants. A layer with fewer hinges than `width` is padded with weights of 0.
 
   Attributes:
-    num_classes: width of the logits; see `_logits`.
-    depth: hidden layers.
-    width: hinges of the widest of them.
-    outputs: K.
+    num_classes: number of logits; see `_logits`.
+    depth: number of hidden layers.
+    width: number of hinges in the widest hidden layer.
+    outputs: outputs before `_logits`, K.
   """
 
   num_classes: int
@@ -84,11 +86,11 @@ class Deep(nn.Module):
 def export(
   network: shallow.Network | deep.DeepNetwork, num_classes: int
 ) -> tuple[nn.Module, _Params]:
-  """A module and its parameters, float64 as they were built.
+  """Returns a Flax module and its float64 parameters.
 
   Args:
-    network: one output that is the label, or one output per class.
-    num_classes: of the labels.
+    network: has one output, which is the label, or one output per class.
+    num_classes: number of classes.
   """
   params = {"direction": network.direction}
   if isinstance(network, shallow.Network):
@@ -121,7 +123,10 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _logits(outputs: jax.Array, num_classes: int) -> jax.Array:
-  """One output is a label: a class scores the higher, the nearer it is."""
+  """Turns outputs into logits, [n, num_classes].
+
+  A single output is a label: the nearer a class is to it, the higher its logit.
+  """
   if outputs.shape[1] == 1:
     classes = jnp.arange(num_classes, dtype=outputs.dtype)
     outputs = -jnp.square(outputs - classes[None])

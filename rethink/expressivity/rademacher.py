@@ -1,14 +1,14 @@
-"""Measured Rademacher complexity (paper, section 2.2, which argues it is 1).
+"""Measures Rademacher complexity (the paper's section 2.2 argues that it is 1).
 
-The empirical Rademacher complexity of a class H on points x_1 ... x_n is the
-mean over uniform signs s of sup_{h in H} (1/n) sum_i s_i h(x_i), Eq. (1), with
-h into [-1, 1]. No supremum can be measured: a learner that fits s attains some
-correlation, and the mean over sign vectors is a lower bound on the complexity
-of whatever class the learner chooses from.
+The empirical Rademacher complexity of a class H of functions into [-1, 1], on
+points x_1 ... x_n, is the mean over uniform signs s of
+sup_{h in H} (1/n) sum_i s_i h(x_i), the paper's Eq. (1). The supremum cannot be
+measured. But a learner that is fitted to s attains some correlation with s, and
+the mean over sign vectors is a lower bound on the complexity of the class that
+the learner chooses from.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +16,17 @@ import scipy.stats
 
 from rethink import bits, errors
 
-Learner = Callable[[np.ndarray], np.ndarray]
-
 
 class Estimate(NamedTuple):
-  """An attained lower bound on the Rademacher complexity.
+  """A measured lower bound on the Rademacher complexity.
 
   Attributes:
-    mean: of the correlations.
-    low: end of the confidence interval of the mean over sign vectors.
-    high: its other end; of what this learner attains, not of the supremum.
-    correlations: float64[draws]; (1/n) sum_i s_i h_s(x_i) each, in [-1, 1].
+    mean: mean of the correlations.
+    low: lower end of the confidence interval of the mean over sign vectors.
+    high: upper end. The interval is for what this learner attains; the supremum
+      may lie above it.
+    correlations: float64[draws]; (1/n) sum_i s_i h_s(x_i) for each sign vector
+      s, in [-1, 1].
   """
 
   mean: float
@@ -36,7 +36,15 @@ class Estimate(NamedTuple):
 
 
 def signs(ids: np.ndarray, draws: int, seed: int) -> np.ndarray:
-  """float64[draws, n] of -1 and 1, fair; a column depends on its id alone.
+  """Draws sign vectors, float64[draws, n] of -1 and 1 with equal probability.
+
+  A column depends only on its id and the seed, so that subsets of the points
+  keep their signs.
+
+  Args:
+    ids: uint64[n], of the points.
+    draws: number of sign vectors, at least 2.
+    seed: determines the signs.
 
   Raises:
     ConfigError: if there are fewer than two draws.
@@ -49,57 +57,33 @@ def signs(ids: np.ndarray, draws: int, seed: int) -> np.ndarray:
   return np.where(words >> np.uint64(63), 1.0, -1.0)
 
 
-def rademacher(
-  learner: Learner,
-  ids: np.ndarray,
-  *,
-  draws: int = 10,
-  seed: int = 0,
-  confidence: float = 0.95,
-) -> Estimate:
-  """Fits sign vectors and measures the correlation attained with them.
-
-  Args:
-    learner: maps signs[draws, n] to values[draws, n], at the same n points, of
-      functions that are fitted to one sign vector each; see `estimate`.
-    ids: uint64[n], of the points; nested subsets keep their signs.
-    draws: sign vectors, at least 2.
-    seed: draws them.
-    confidence: of the interval, by Student's t over the draws.
-
-  Raises:
-    ConfigError: if there are fewer than two draws.
-    DivergedError: if the learner returns values that are not finite.
-  """
-  drawn = signs(ids, draws, seed)
-  return estimate(drawn, learner(drawn), confidence)
-
-
 def estimate(
   signs: np.ndarray, values: np.ndarray, confidence: float = 0.95
 ) -> Estimate:
-  """The correlation of fitted functions with what they were fitted to.
+  """Measures how well fitted functions correlate with the signs they fit.
 
   Args:
     signs: float64[draws, n], from `signs`.
-    values: [draws, n]; clipped to [-1, 1], to which Eq. (1) is bound.
-    confidence: of the interval, by Student's t over the draws.
+    values: [draws, n]; row k has the values, at the n points, of the function
+      that was fitted to sign vector k. Clipped to [-1, 1], as Eq. (1) requires.
+    confidence: level of the interval, by Student's t over the draws.
 
   Raises:
-    ConfigError: if the values have another shape.
-    DivergedError: if they are not finite.
+    ConfigError: if signs and values differ in shape.
+    DivergedError: if a value is not finite.
   """
   values = np.asarray(values, np.float64)
   if values.shape != signs.shape:
     raise errors.ConfigError(
-      f"the learner returned values of shape {list(values.shape)} for"
-      f" {list(signs.shape)} signs"
+      f"the learner returned values of shape {list(values.shape)} for signs of"
+      f" shape {list(signs.shape)}; it must return one value per sign"
     )
   finite = np.isfinite(values).all(axis=1)
   if not finite.all():
     raise errors.DivergedError(
-      "the learner's values are not finite for sign vector"
-      f" {int(np.argmin(finite))}"
+      "the learner returned values that are not finite for sign vector"
+      f" {int(np.argmin(finite))}; if it is trained, lower"
+      " config.learning_rate"
     )
   draws = len(signs)
   correlations = np.mean(signs * np.clip(values, -1, 1), axis=1)

@@ -1,7 +1,7 @@
 """The network of Theorem 1: c(z) = sum_j w_j max(<a, z> - b_j, 0).
 
-d + n + K n numbers: a direction, n thresholds, and n weights for each of K
-outputs (paper, section 4 and appendix C, where K = 1: 2n + d).
+It has d + n + K n weights: a direction, n thresholds, and n weights for each of
+K outputs. In the paper (section 4 and appendix C) K = 1: 2n + d.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Network:
     direction: float64[d], a.
     thresholds: float64[n], b, ascending.
     weights: float64[n, K], w.
-    scalar: whether outputs are [m] rather than [m, 1].
+    scalar: True if outputs are [m] rather than [m, 1].
   """
 
   direction: np.ndarray
@@ -31,11 +31,11 @@ class Network:
 
   @property
   def num_weights(self) -> int:
-    """Numbers that the network holds."""
+    """Number of weights: direction, thresholds and output weights."""
     return self.direction.size + self.thresholds.size + self.weights.size
 
   def __call__(self, points: projections.Points) -> np.ndarray:
-    """float64[m] or [m, K]: the outputs, right to some units in the last place.
+    """Computes the outputs, float64[m] or [m, K], to a few units of rounding.
 
     Args:
       points: [m, ...] of d numbers each, read in blocks.
@@ -47,10 +47,14 @@ class Network:
     return self.along(projected.take(0))
 
   def along(self, x: projections.Projection) -> np.ndarray:
-    """The outputs at projections[m]: O((n + m) log n) by sorted thresholds."""
+    """Returns the outputs at projections[m], in O((n + m) log n).
+
+    It finds the linear piece of every point by binary search, instead of adding
+    up n hinges.
+    """
     b, values, slopes = self.thresholds, *self._tables
     segment = np.searchsorted(b, x.high, side="right") - 1
-    segment -= (x.high == b[segment]) & (x.low < 0)
+    segment -= (x.high == b[segment]) & (x.low < 0)  # just below the threshold
     inside = segment >= 0
     j = segment[inside]
     distance = (x.high[inside] - b[j]) + x.low[inside]
@@ -60,7 +64,7 @@ class Network:
 
   @property
   def layers(self) -> tuple[layers.Layer, ...]:
-    """The plain ReLU sum, as a hidden layer and an output on <a, z>."""
+    """The network on <a, z> as a hidden layer and an output layer."""
     hidden = scipy.sparse.csr_array(np.ones((len(self.thresholds), 1)))
     output = scipy.sparse.csr_array(self.weights.T)
     return (

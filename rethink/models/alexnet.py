@@ -1,8 +1,9 @@
 """Small AlexNet for CIFAR-10 (paper, appendix A).
 
-The paper gives neither filters nor strides; 64 filters, SAME padding and pool
-stride 2 give exactly its 1,387,786 parameters, and the constants of the
-normalization are those of the TensorFlow CIFAR-10 tutorial.
+The paper gives neither filters nor strides. With 64 filters, SAME padding and
+pooling with stride 2 the network has exactly the paper's 1,387,786 parameters.
+The constants of the normalization are those of the TensorFlow CIFAR-10
+tutorial.
 """
 
 import flax.linen as nn
@@ -20,7 +21,16 @@ def local_response_normalization(
   alpha: float = 0.001 / 9,
   beta: float = 0.75,
 ) -> jax.Array:
-  """x / (bias + alpha * sum of squares over 2 radius + 1 channels)^beta."""
+  """Divides x by (bias + alpha * sum of squares over near channels)^beta.
+
+  Args:
+    x: [n, height, width, channels].
+    radius: channels on either side of the normalized one.
+    bias: keeps the base away from 0.
+    alpha: weight of the squares; the tutorial's 0.001 over 9 channels.
+    beta: exponent.
+  """
+  # bfloat16 would lose the sum of the squares beside the bias.
   squares = jnp.square(x.astype(jnp.float32))
   window = jax.lax.reduce_window(
     squares, 0.0, jax.lax.add, (1, 1, 1, 2 * radius + 1), (1,) * 4, "SAME"
@@ -32,11 +42,12 @@ class Model(nn.Module):
   """Two modules (conv 5x5, max-pool 3x3, LRN), dense 384, dense 192, linear.
 
   Attributes:
-    num_classes: width of the output.
-    width: factor on filters and units; 1.0 is the paper's network.
-    dropout_rate: after the two dense layers.
-    kernel_init: call of a function of `flax.linen.initializers`; the paper
-      gives none.
+    num_classes: number of logits.
+    width: factor on the numbers of filters and units; 1.0 is the paper's
+      network.
+    dropout_rate: rate of the dropout after the two dense layers.
+    kernel_init: call of a function of `flax.linen.initializers`. The paper does
+      not give its initializer.
   """
 
   num_classes: int

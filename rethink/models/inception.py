@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from rethink import models
 from rethink.cpu import convolutions, pooling
 
-# Figure 3, top to bottom: (1x1 filters, 3x3 filters) of an inception module,
-# or the 3x3 filters of a downsample module.
+# The blocks of the paper's Figure 3, from top to bottom: (1x1 filters, 3x3
+# filters) of an inception module, or the 3x3 filters of a downsample module.
 _BLOCKS = (
   (32, 32),
   (32, 48),
@@ -26,9 +26,10 @@ _BLOCKS = (
 class ConvModule(nn.Module):
   """Convolution, batch norm, ReLU.
 
-  One trainable number per filter: batch norm's shift, or the bias without batch
-  norm (TF-slim of 2016 has no scale; the paper's equal counts confirm it).
-  `scale` adds batch norm's scale.
+  Besides its weights a filter has one parameter: the shift of batch norm or,
+  without batch norm, the bias. TF-slim of 2016 has no scale, and the equal
+  parameter counts in the paper confirm it. `scale` adds the scale of batch
+  norm.
   """
 
   filters: int
@@ -66,15 +67,15 @@ class Model(nn.Module):
   """Ten blocks, global mean pooling, linear: 1,649,402 parameters.
 
   Attributes:
-    num_classes: width of the output.
-    batch_norm: False is the paper's "Inception w/o BatchNorm".
-    width: factor on all filters; 1.0 is the paper's network.
-    momentum: of batch norm's running statistics. With 0.999 they lag, and a
-      fitted network looks unfitted on small data.
-    epsilon: of batch norm, added to the variance.
-    dropout_rate: before the linear layer.
-    kernel_init: call of a function of `flax.linen.initializers`; the paper
-      gives none.
+    num_classes: number of logits.
+    batch_norm: False gives the paper's "Inception w/o BatchNorm".
+    width: factor on all numbers of filters; 1.0 is the paper's network.
+    momentum: momentum of batch norm's running statistics. On small data they
+      lag behind with 0.999, and a fitted network looks unfitted.
+    epsilon: added to the variance in batch norm.
+    dropout_rate: rate of the dropout before the linear layer.
+    kernel_init: call of a function of `flax.linen.initializers`. The paper does
+      not give its initializer.
   """
 
   num_classes: int

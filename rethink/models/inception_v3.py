@@ -1,8 +1,8 @@
 """Inception V3 for ImageNet (paper, section 3 and Table 2).
 
-The network of the TensorFlow package that the paper reused
-(`inception/slim/inception_model.py` of 2016, for Szegedy et al. 2016): its
-filters, paddings, poolings and initial deviations.
+Filters, paddings, poolings and the scale of the initial weights are those of
+the TensorFlow package that the paper used (`inception/slim/inception_model.py`
+of 2016, for Szegedy et al. 2016).
 """
 
 import functools
@@ -15,32 +15,32 @@ import jax.numpy as jnp
 from rethink import errors
 from rethink.models import inception
 
-SMALLEST = 75  # pixels, of which the last grid is left with one
+SMALLEST = 75  # pixels on a side, which leave one pixel on the last grid
 
-Size = tuple[int, int]  # height and width
-Layer = tuple[int, Size]  # filters, and size of their kernels
-# The filters of the fourth branch, of each module on the first grid.
+Size = tuple[int, int]  # height and width of a kernel
+Layer = tuple[int, Size]  # number of filters, and their size
+# Filters of the pooling branch, for each module on the first grid.
 _POOL_FILTERS = (32, 64, 64)
-# The filters inside the 7x7 branches, of each module on the second grid.
+# Filters inside the 7x7 branches, for each module on the second grid.
 _FILTERS_7X7 = (128, 160, 160, 192)
 
 
 def _mean_3x3(x: jax.Array) -> jax.Array:
-  """3x3 means with stride 1; at the border, of the pixels that are there."""
+  """Averages 3x3 windows with stride 1; padding does not count."""
   mean = nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
-  return mean.astype(x.dtype)  # Flax counts the pixels in float32
+  return mean.astype(x.dtype)  # Flax divides by a float32 count of pixels
 
 
 def _max_3x3(x: jax.Array) -> jax.Array:
-  """3x3 maxima with stride 2, within the image."""
+  """Takes maxima of 3x3 windows with stride 2, without padding."""
   return nn.max_pool(x, (3, 3), strides=(2, 2))
 
 
 class AuxiliaryHead(nn.Module):
-  """A second classifier on the second grid, for training only.
+  """A second classifier on the second grid, used only in training.
 
   Attributes:
-    num_classes: width of the output.
+    num_classes: number of logits.
     conv: (filters, size, **attributes) -> `inception.ConvModule`.
   """
 
@@ -65,22 +65,24 @@ class AuxiliaryHead(nn.Module):
 class Model(nn.Module):
   """Stem, eleven inception modules, global mean pooling, linear.
 
-  23,817,352 parameters for 1,000 classes, 23,834,568 with `scale` and
-  27,161,264 with `scale` and auxiliary head at 299 pixels. Images have at least
-  75 pixels on a side.
+  It has 23,817,352 parameters for 1,000 classes, 23,834,568 with `scale`, and
+  27,161,264 with `scale` and the auxiliary head at 299 pixels. Images must have
+  at least 75 pixels on a side.
 
   Attributes:
-    num_classes: width of the output.
-    auxiliary_weight: of the cross-entropy of the auxiliary head in the training
-      loss; 0 leaves the head out. The TensorFlow package has 0.4.
-    scale: whether batch norm has a scale (gamma) beside its shift; that of the
-      TensorFlow package has none.
-    width: factor on all filters; 1.0 is the network itself.
-    momentum: of batch norm's running statistics; 0.9997 in the TensorFlow
-      package. With that, a fitted network looks unfitted on small data.
-    epsilon: of batch norm, added to the variance.
-    dropout_rate: before the linear layer; 0.2 in the TensorFlow package.
-    kernel_init: of convolutions, a call of a function of
+    num_classes: number of logits.
+    auxiliary_weight: weight of the auxiliary head's cross-entropy in the
+      training loss; 0 leaves the head out. The TensorFlow package has 0.4.
+    scale: if True, batch norm has a scale (gamma) besides its shift. In the
+      TensorFlow package it has none.
+    width: factor on all numbers of filters; 1.0 is Inception V3.
+    momentum: momentum of batch norm's running statistics. The TensorFlow
+      package has 0.9997, with which a fitted network looks unfitted on small
+      data, because the statistics lag behind.
+    epsilon: added to the variance in batch norm.
+    dropout_rate: rate of the dropout before the linear layer. The TensorFlow
+      package has 0.2.
+    kernel_init: initializer of the convolutions, a call of a function of
       `flax.linen.initializers`.
   """
 
@@ -98,7 +100,7 @@ class Model(nn.Module):
     if min(images.shape[1:3]) < SMALLEST:
       raise errors.ConfigError(
         f"config.model: inception_v3 needs images of {SMALLEST} pixels or more"
-        f" on a side, not {min(images.shape[1:3])}; set config.image_size"
+        f" on a side, not {min(images.shape[1:3])}; raise config.image_size"
       )
 
     def module(filters: int, size: Size, **attributes) -> nn.Module:
@@ -141,7 +143,7 @@ class Model(nn.Module):
         )
       )
 
-    # The second, 17x17.
+    # The second grid, 17x17.
     deep = conv(x, (64, (1, 1)), (96, (3, 3)))
     x = join((shrink(x, 384), shrink(deep, 96), _max_3x3(x)))
     for n in _FILTERS_7X7:
@@ -159,7 +161,7 @@ class Model(nn.Module):
       if train:
         self.sow("auxiliary", "logits", head)
 
-    # The third, 8x8.
+    # The third grid, 8x8.
     wide = conv(x, (192, (1, 1)))
     deep = conv(x, (192, (1, 1)), (192, (1, 7)), (192, (7, 1)))
     x = join((shrink(wide, 320), shrink(deep, 192), _max_3x3(x)))

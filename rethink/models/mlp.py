@@ -11,14 +11,14 @@ from rethink import models
 
 
 class Model(nn.Module):
-  """Flattens the image; hidden layers with ReLU; linear output.
+  """Multi-layer perceptron on the flattened image, with ReLU.
 
   Attributes:
-    num_classes: width of the output.
+    num_classes: number of logits.
     widths: units per hidden layer; () is a linear classifier.
-    dropout_rate: after every hidden layer.
-    kernel_init: call of a function of `flax.linen.initializers`; the paper
-      gives none.
+    dropout_rate: rate of the dropout after every hidden layer.
+    kernel_init: call of a function of `flax.linen.initializers`. The paper does
+      not give its initializer.
   """
 
   num_classes: int
@@ -36,10 +36,11 @@ class Model(nn.Module):
     return nn.Dense(self.num_classes, kernel_init=init)(x)
 
   def lipschitz_bound(self, params: Any) -> float:
-    """The product of the layers' spectral norms, as ReLU stretches nothing.
+    """Returns the product of the layers' spectral norms.
 
-    No less than the Lipschitz constant from images to logits in evaluation,
-    for Euclidean norms; how much more it is, is not known.
+    It is an upper bound on the Lipschitz constant from images to logits in
+    evaluation, for Euclidean norms, because ReLU has Lipschitz constant 1. The
+    true constant may be much smaller.
     """
     kernels = (layer["kernel"] for layer in params.values())
     return math.prod(float(np.linalg.norm(k, 2)) for k in kernels)

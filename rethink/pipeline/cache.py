@@ -1,4 +1,4 @@
-"""Frames decoded once, on disk as uint8: for runs without random crops."""
+"""A cache on disk of decoded images, for runs without random crops."""
 
 import hashlib
 import io
@@ -15,33 +15,35 @@ from rethink import errors
 from rethink.pipeline import decoding
 from rethink.storage import files
 
-_VERSION = 1  # of the pixels that `frames` makes of an image
-_CHUNK = 1024  # frames between two marks of what is done
+_VERSION = 1  # to be raised when `crops` makes other pixels from an image
+_CHUNK = 1024  # frames written between two records of the progress
 
 
 class Cached:
-  """(rows, epoch) -> uint8[n, height, width, channels], from a file.
+  """Reads frames from a cache file: (rows, epoch) -> uint8[n, h, w, channels].
 
-  What is not in the page cache of the system is read from disk.
+  The file is memory-mapped, so the page cache of the system keeps what fits.
   """
 
   def __init__(self, path: pathlib.Path):
-    """For a file that `open_cache` has made.
+    """Opens a file that `open_cache` has made.
 
     Raises:
-      DataError: if it is damaged.
+      DataError: if the file is damaged.
     """
     self._path = path
     try:
       self._frames = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
-      raise errors.DataError(f"{path} is damaged; delete it") from error
+      raise errors.DataError(
+        f"{path} is damaged; delete it, and the next run makes it again"
+      ) from error
 
   def __call__(self, rows: np.ndarray, epoch: int) -> np.ndarray:
     del epoch
     return self._frames[rows]
 
-  def __reduce__(self):  # a worker process maps the file itself
+  def __reduce__(self):  # pickled as its path: every worker maps the file
     return Cached, (self._path,)
 
 
@@ -50,19 +52,19 @@ def open_cache(
   directory: str,
   stopped: Callable[[], bool] = lambda: False,
 ) -> Cached | None:
-  """Frames of a split from `directory`, decoded now if they are not there.
+  """Opens the cache of a split's frames; builds it if it does not exist.
 
-  One file per data set, split, subset and frame, whole or not at all. Of the
-  processes of a machine that need it, one makes it; one that was interrupted is
-  gone on with.
+  There is one file per data set, split, subset and frame, complete or absent.
+  If several processes of a machine need it, one builds it and the others wait.
+  An interrupted build is continued.
 
   Args:
-    decoded: what makes the frames.
-    directory: where the file lies.
-    stopped: looked at now and then.
+    decoded: makes the frames.
+    directory: folder of the cache files.
+    stopped: called now and then; the build stops when it returns True.
 
   Returns:
-    The frames; None if stopped before all were there.
+    The frames; None if stopped before the cache was complete.
 
   Raises:
     ConfigError: if the frames are random.
@@ -70,7 +72,11 @@ def open_cache(
   """
   frame, split = decoded.frame, decoded.split
   if frame.words:
-    raise errors.ConfigError(f"{frame} differs each time and cannot be cached")
+    raise errors.ConfigError(
+      f"{frame} differs in every epoch and cannot be cached; remove"
+      " config.cache_dir or the random crop"
+    )
+  # Everything that the pixels depend on: another OpenCV may decode otherwise.
   key = hashlib.blake2b(digest_size=8)
   key.update(f"{_VERSION} {cv2.__version__} {split.info.fingerprint}".encode())
   key.update(f"{split.name} {frame!r}".encode())
@@ -81,26 +87,29 @@ def open_cache(
     root.mkdir(parents=True, exist_ok=True)
     if not path.exists():
       lock = path.with_suffix(".lock")
-      with files.lock(lock, f"makes {path}", stopped) as held:
-        done = path.exists() or (held and _make(decoded, path, stopped))
-        if not done:
+      with files.lock(lock, f"makes {path}", stopped) as locked:
+        complete = path.exists() or (locked and _build(decoded, path, stopped))
+        if not complete:
           return None
   except OSError as error:
     raise errors.DataError(f"cannot write {path}: {error}") from error
   return Cached(path)
 
 
-def _make(
+def _build(
   decoded: decoding.Decoded, path: pathlib.Path, stopped: Callable[[], bool]
 ) -> bool:
+  """Decodes all frames into the file; returns False if stopped before."""
   partial, mark = path.with_suffix(".partial"), path.with_suffix(".done")
   n, frame = len(decoded.split.entries.id), int(np.prod(decoded.frame.shape))
   header = _header((n, *decoded.frame.shape))
-  done = _done(partial, mark, header, frame)
+  done = _frames_written(partial, mark, header, frame)
   size, free = (n - done) * frame, shutil.disk_usage(path.parent).free
   if size > free:
     raise errors.DataError(
-      f"{path} takes {size / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB free"
+      f"the cache {path} takes {size / 1e9:.1f} GB, but its disk has only"
+      f" {free / 1e9:.1f} GB free; make room, or set config.cache_dir to a"
+      " folder on another disk"
     )
   print(
     f"rethink: decoding {n - done} images once into {path},"
@@ -108,7 +117,8 @@ def _make(
     file=sys.stderr,
     flush=True,
   )
-  # Not by a mapping: a disk that fills up would end the process.
+  # Written as a file, not through a memory map: on a full disk a map would kill
+  # the process, a write raises an error.
   with partial.open("r+b" if done else "wb") as file:
     file.write(header)
     file.seek(len(header) + done * frame)
@@ -126,22 +136,22 @@ def _make(
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-  """What an .npy file of uint8[shape] begins with."""
+  """Returns the header of an .npy file of uint8[shape]."""
   buffer = io.BytesIO()
   facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
   np.lib.format.write_array_header_1_0(buffer, facts)
   return buffer.getvalue()
 
 
-def _done(
+def _frames_written(
   partial: pathlib.Path, mark: pathlib.Path, header: bytes, frame: int
 ) -> int:
-  """How many frames a process that was interrupted has left."""
+  """Returns the number of frames that an interrupted build has written."""
   try:
     with partial.open("rb") as file:
       same = file.read(len(header)) == header
     done = int(mark.read_text())
-    whole = partial.stat().st_size >= len(header) + done * frame
-    return done if same and whole else 0
+    long_enough = partial.stat().st_size >= len(header) + done * frame
+    return done if same and long_enough else 0
   except (OSError, ValueError):
     return 0

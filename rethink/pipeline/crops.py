@@ -1,7 +1,8 @@
-"""From an encoded image of any size to the pixels that a batch holds of it.
+"""Decodes images of any size and cuts frames of one size out of them.
 
-Only what has to happen before images have one size is done here, on the host:
-decoding, cutting, resizing. Flips and colours are regularizers, on the device.
+This runs on the host and includes only what has to happen before images have
+one size: decoding, cropping, resizing. Flips and color changes are regularizers
+and run on the device.
 """
 
 import io
@@ -14,13 +15,14 @@ import PIL.Image
 from rethink import bits, errors
 from rethink.pipeline import tfds_records
 
-# Batches are decoded side by side; OpenCV's own threads would only compete.
+# Our own threads decode images in parallel; OpenCV's would compete with them.
 cv2.setNumThreads(0)
 
-# At a crop that fits, as most do at once; then the whole image is taken.
-# TensorFlow tries 100 times.
+# A random crop is drawn until one fits, and most fit at the first attempt. If
+# none does, the full image is used. TensorFlow tries 100 times.
 _ATTEMPTS = 10
-# RGB beside a reduced "gray" is a reduced RGB; with "color" it would be BGR.
+# COLOR_RGB | REDUCED_GRAYSCALE decodes a reduced RGB image; REDUCED_COLOR would
+# give BGR.
 _REDUCED = {
   1: cv2.IMREAD_COLOR_RGB,
   2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -30,7 +32,7 @@ _REDUCED = {
 
 
 class Box(NamedTuple):
-  """A part of an image, in pixels; it begins at (top, left)."""
+  """A rectangle in an image, in pixels, with its corner at (top, left)."""
 
   top: int
   left: int
@@ -39,10 +41,13 @@ class Box(NamedTuple):
 
 
 class Frame(Protocol):
-  """How an image is framed; a value that can be printed, compared and pickled.
+  """The interface of a function that decodes and crops an image.
+
+  Frames are values: they can be printed, compared and pickled, and the cache
+  derives its file name from the printed form.
 
   Attributes:
-    words: how many random words a frame takes; 0 if it is the same each time.
+    words: number of random words that a call needs; 0 if it is deterministic.
     shape: (height, width, channels) of the result.
   """
 
@@ -53,12 +58,12 @@ class Frame(Protocol):
   def shape(self) -> tuple[int, int, int]: ...
 
   def __call__(self, data: bytes, name: str, words: np.ndarray) -> np.ndarray:
-    """uint8[height, width, channels].
+    """Returns the frame of an image, uint8[height, width, channels].
 
     Args:
-      data: a JPEG or PNG.
-      name: of the image, for messages.
-      words: uint64[self.words], drawn for this image and epoch.
+      data: the image as JPEG or PNG.
+      name: name of the image, for messages.
+      words: uint64[self.words], random for each image and epoch.
 
     Raises:
       DataError: naming an image that cannot be decoded.
@@ -67,7 +72,7 @@ class Frame(Protocol):
 
 
 class Whole(NamedTuple):
-  """The image as it is stored; all of them have this shape."""
+  """The full image at its stored size; all images must have this shape."""
 
   shape: tuple[int, int, int]
 
@@ -80,23 +85,24 @@ class Whole(NamedTuple):
     image = tfds_records.decode(data, name)
     if image.shape != self.shape:
       raise errors.DataError(
-        f"image {name!r} has shape {image.shape}, others have {self.shape};"
-        " config.central_fraction=0.875 resizes them"
+        f"image {name!r} has shape {image.shape}, but others have {self.shape};"
+        " set config.central_fraction=0.875 to crop and resize all images"
       )
     return image
 
 
 class Central(NamedTuple):
-  """The central part, resized to a square whatever its aspect ratio.
+  """The central part of an image, resized to a square.
 
-  What the TensorFlow Inception input of 2016 does in evaluation.
+  The aspect ratio is not kept. The TensorFlow Inception input of 2016 does the
+  same in evaluation.
 
   Attributes:
-    size: pixels, of the result.
-    fraction: of height and width that is kept, in (0, 1].
-    reduced: decode large JPEGs at a half, a quarter or an eighth of their size
-      where that is still no smaller than the result; faster and smoother, but
-      not the pixels of a full decode.
+    size: height and width of the result, in pixels.
+    fraction: part of height and width that is kept, in (0, 1].
+    reduced: decode large JPEGs at a half, a quarter or an eighth of their size,
+      as long as the crop is no smaller than the result. This is faster and
+      smoother, but gives other pixels than a full decode.
   """
 
   size: int
@@ -121,19 +127,20 @@ class Central(NamedTuple):
 
 
 class RandomCrop(NamedTuple):
-  """A random part, resized to a square; another one in every epoch.
+  """A random part of an image, resized to a square; another one every epoch.
 
-  What the TensorFlow Inception input of 2016 does in training where it knows
-  no bounding boxes: all of the image is then the box, of which
-  `min_object_covered` must be seen.
+  The TensorFlow Inception input of 2016 does the same in training for images
+  without bounding boxes: the full image is the box, of which at least
+  `min_object_covered` must be visible.
 
   Attributes:
-    size: pixels, of the result.
-    min_area: smallest part of the image's area that is drawn; the largest is 1.
-    min_covered: what is drawn below this part is drawn again.
-    min_aspect: smallest width / height of the part.
-    max_aspect: largest.
-    reduced: as in `Central`.
+    size: height and width of the result, in pixels.
+    min_area: smallest area that is drawn, relative to the image; the largest is
+      1.
+    min_covered: a crop with a smaller relative area is drawn again.
+    min_aspect: smallest width / height of the crop.
+    max_aspect: largest width / height of the crop.
+    reduced: see `Central`.
   """
 
   size: int
@@ -157,7 +164,7 @@ class RandomCrop(NamedTuple):
     return _cut(data, name, box, self.size, self.reduced)
 
   def box(self, height: int, width: int, draws: np.ndarray) -> Box:
-    """The part that float64[words] draws in [0, 1) choose."""
+    """Chooses the crop by float64[words] uniform draws in [0, 1)."""
     for shape, size, y, x in draws.reshape(_ATTEMPTS, 4):
       aspect = self.min_aspect + shape * (self.max_aspect - self.min_aspect)
       lowest = round((self.min_area * height * width / aspect) ** 0.5)
@@ -173,18 +180,18 @@ class RandomCrop(NamedTuple):
 
 
 def _size(data: bytes, name: str) -> tuple[int, int]:
-  """(height, width), from the header alone."""
+  """Reads (height, width) from the header, without decoding."""
   try:
     with PIL.Image.open(io.BytesIO(data)) as image:
       return image.height, image.width
-  except Exception as error:  # Pillow raises what it likes
+  except Exception as error:  # Pillow raises many kinds for damaged files
     raise _unreadable(name) from error
 
 
 def _cut(
   data: bytes, name: str, box: Box, size: int, reduced: bool
 ) -> np.ndarray:
-  """A part of an image as uint8[size, size, 3], RGB."""
+  """Cuts a box out of an image and resizes it to uint8[size, size, 3], RGB."""
   factor = 1
   if reduced and data[:2] == b"\xff\xd8":
     while factor < 8 and min(box.height, box.width) >= 2 * factor * size:
@@ -202,4 +209,7 @@ def _cut(
 
 
 def _unreadable(name: str) -> errors.DataError:
-  return errors.DataError(f"image {name!r} is no readable JPEG or PNG")
+  return errors.DataError(
+    f"image {name!r} is no readable JPEG or PNG; `python -m rethink.prepare"
+    " --check NAME` checks all images of a data set"
+  )

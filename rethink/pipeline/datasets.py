@@ -1,7 +1,7 @@
-"""TFDS data sets on disk -> examples with stable ids.
+"""Reads TFDS data sets from disk as examples with permanent ids.
 
-No TensorFlow and no network: of the formats of TFDS, only ArrayRecord (which
-`rethink.prepare` writes) and Parquet can be read so.
+It needs neither TensorFlow nor the network. Therefore it reads only two of
+TFDS's formats: ArrayRecord, which `rethink.prepare` writes, and Parquet.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import numpy as np
 from rethink import bits, errors, example
 from rethink.pipeline import tfds_records
 
-# What `python -m rethink.prepare NAME` makes without further flags.
+# Data sets that `python -m rethink.prepare NAME` makes without further flags.
 PREPARED_BY_NAME = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 
 
@@ -25,10 +25,11 @@ class Dataset(NamedTuple):
   """A data set in memory.
 
   Attributes:
-    info: what is known of it.
+    info: facts about it, from the examples that were read.
     splits: examples per split, sorted by id, `label` equal to `true_label`.
-    names: str[n] per split, the source names behind the ids, same order.
-    skipped: a line for each damaged record that was left out.
+    names: str[n] per split, names of the examples in the source, in the same
+      order.
+    skipped: one line per damaged record that was left out.
   """
 
   info: example.DatasetInfo
@@ -38,16 +39,16 @@ class Dataset(NamedTuple):
 
 
 def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Dataset:
-  """Reads a prepared data set whole into memory.
+  """Reads a complete prepared data set into memory.
 
   Args:
     name: "name" (newest version) or "name:version".
-    data_dir: the folder that holds `name/version/`.
+    data_dir: folder that contains `name/version/`.
     skip_damaged: leave out records that cannot be read or decoded.
 
   Raises:
-    DataError: if it is missing (with the command that prepares it), damaged,
-      or not a classification of equally sized images.
+    DataError: if the data set is missing (with the command that prepares it),
+      damaged, or no classification of images of one size.
   """
   directory = find(name, data_dir)
   files = sorted(pathlib.Path(directory).iterdir())
@@ -55,11 +56,11 @@ def load(name: str, data_dir: str, *, skip_damaged: bool = False) -> Dataset:
   return _load(name, data_dir, directory, skip_damaged, stamp)
 
 
-@functools.lru_cache(maxsize=1)  # the runs of a sweep share their data
+@functools.lru_cache(maxsize=1)  # the runs of a sweep use the same data
 def _load(
   name: str, data_dir: str, directory: str, skip_damaged: bool, stamp: tuple
 ) -> Dataset:
-  del stamp  # tells files that were changed meanwhile
+  del stamp  # part of the cache's key: changed files are read again
   with name_in_errors(name, data_dir, directory):
     builder = open_builder(directory, data_dir)
     keys = tfds_records.keys(builder.info, directory)
@@ -75,11 +76,14 @@ def _load(
         if splits[split].label.max() >= len(classes):
           raise errors.DataError(
             f"{directory}: split {split!r} of data set {name!r} has labels"
-            f" beyond its {len(classes)} class names"
+            f" beyond its {len(classes)} class names; prepare it again"
           )
   shapes = {tuple(s.image.shape[1:]) for s in splits.values()}
   if len(shapes) != 1:
-    raise errors.DataError(f"{directory}: images of several sizes: {shapes}")
+    raise errors.DataError(
+      f"{directory}: the splits have images of several sizes, {shapes}; prepare"
+      " the data set with --image_size=N"
+    )
   first = next(iter(splits.values()))
   mean, std = example.moments(splits.get("train", first).image)
   info = example.DatasetInfo(
@@ -97,26 +101,26 @@ def _load(
 
 @contextlib.contextmanager
 def name_in_errors(name: str, data_dir: str, directory: str) -> Iterator[None]:
-  """Makes whatever a reader raises a DataError that names the data set."""
+  """Turns a reader's exceptions into a DataError that names the data set."""
   try:
     yield
   except errors.RethinkError:
     raise
-  except Exception as error:  # any reader's fault is the data's fault here
+  except Exception as error:  # TFDS raises many kinds for damaged files
     raise errors.DataError(
       f"cannot read data set {name!r} in {directory}: {error}\n"
-      f"  python -m rethink.prepare --check {name} --data_dir={data_dir}\n"
-      "names the damaged file"
+      "To find the damaged file, run\n"
+      f"  python -m rethink.prepare --check {name} --data_dir={data_dir}"
     ) from error
 
 
 def open_builder(directory: str, data_dir: str) -> Any:
-  """The TFDS builder of a data set on disk.
+  """Returns the TFDS builder of a data set on disk.
 
   Raises:
-    DataError: if it is in a format that only TensorFlow reads.
+    DataError: if the data set is in a format that only TensorFlow reads.
   """
-  # Imported late: half a second that `--help` should not pay.
+  # Imported here because it takes half a second, which `--help` need not wait.
   import tensorflow_datasets as tfds
 
   # Any: the annotations of tfds leave out None and the feature kinds.
@@ -132,7 +136,7 @@ def open_builder(directory: str, data_dir: str) -> Any:
 
 
 def encoded(builder: Any, split: str, keys: tfds_records.Keys) -> Any:
-  """The records of a split by position, their images not decoded."""
+  """Returns the records of a split by position, with encoded images."""
   import tensorflow_datasets as tfds
 
   return builder.as_data_source(
@@ -148,24 +152,25 @@ def subset(
   *,
   balanced: bool,
 ) -> example.Example:
-  """The first n examples of a fixed permutation of the ids.
+  """Returns the first n examples of a fixed permutation of the ids.
 
-  Subsets are nested: every one contains the smaller ones of the same seed.
+  Subsets are nested: each contains the smaller ones with the same seed.
 
   Args:
     examples: one split.
-    n: how many, 1 <= n <= size of the split.
-    data_seed: keys the permutation.
-    num_classes: of the data set.
+    n: size of the subset, 1 <= n <= size of the split.
+    data_seed: seed of the permutation.
+    num_classes: number of classes of the data set.
     balanced: take the classes in turn, so that class sizes differ by at most
-      one as long as the classes last.
+      one, until a class has no examples left.
 
   Raises:
     ConfigError: if n is out of range.
   """
   if not 1 <= n <= len(examples.id):
     raise errors.ConfigError(
-      f"a subset of {n} examples cannot be taken from {len(examples.id)}"
+      f"a subset of {n} examples cannot be taken from {len(examples.id)}; set"
+      f" config.train_examples to at most {len(examples.id)}"
     )
   words = bits.bits(data_seed, "subset", examples.id)[:, 0]
   order = np.argsort(words, kind="stable")
@@ -179,10 +184,14 @@ def subset(
 
 
 def find(name: str, data_dir: str) -> str:
-  """The folder of a prepared data set, in its newest version or the one asked.
+  """Returns the folder of a prepared data set.
+
+  Args:
+    name: "name" (newest version) or "name:version".
+    data_dir: folder that contains `name/version/`.
 
   Raises:
-    DataError: with the command that prepares it, if there is none.
+    DataError: with the command that prepares the data set, if it is missing.
   """
   base, _, version = name.partition(":")
   root = pathlib.Path(data_dir).expanduser() / base
@@ -201,14 +210,14 @@ def find(name: str, data_dir: str) -> str:
     hint = "(needs scikit-learn)"
   elif base == "imagenet2012":
     command += " --archives=DIR"
-    hint = "(two archives that are fetched by hand; the command says how)"
+    hint = "(two archives that you download by hand; the command says how)"
   elif base in PREPARED_BY_NAME:
-    hint = "(without network: add --archives=DIR, the official files)"
+    hint = "(without network: add --archives=DIR with the official files)"
   else:
     command += " --folder=DIR"
     hint = (
-      "(or --npz=FILE, or neither if TFDS has a builder of that name: those"
-      " need the extra 'prepare')"
+      "(or --npz=FILE; or neither of them if TFDS has a builder of that name,"
+      " which needs the extra 'prepare')"
     )
   raise errors.DataError(
     f"data set {name!r} is not in {data_dir}; prepare it with\n{command}\n"

@@ -1,4 +1,4 @@
-"""The images of a split on disk: records to frames, in threads."""
+"""Reads and decodes the images of a split on disk, in threads."""
 
 import concurrent.futures
 import functools
@@ -11,19 +11,19 @@ import numpy as np
 from rethink import bits, errors, example
 from rethink.pipeline import crops, datasets, index, tfds_records
 
-_TOGETHER = 8  # images that a thread decodes in one go
+_TOGETHER = 8  # images per task of a thread: fewer tasks cost less to schedule
 
 
 class Split(NamedTuple):
   """One split on disk.
 
   Attributes:
-    name: of the split.
+    name: name of the split.
     info: the data set; `shape` is (0, 0, channels).
-    entries: what is known of the examples, sorted by id.
-    source: the records by position, their images encoded.
-    keys: the features of a record.
-    skipped: a line for each damaged record of the data set that is left out.
+    entries: ids, labels and positions of the examples, sorted by id.
+    source: records by position, with encoded images.
+    keys: the features of a record that are used.
+    skipped: one line per damaged record of the data set that is left out.
   """
 
   name: str
@@ -34,21 +34,21 @@ class Split(NamedTuple):
   skipped: tuple[str, ...]
 
   def take(self, rows: np.ndarray) -> "Split":
-    """The split cut to the entries at these rows."""
+    """Returns the split reduced to the entries at these rows."""
     return self._replace(entries=self.entries.take(rows))
 
   def read(self, positions: Sequence[int]) -> list[tuple[int, Any]]:
-    """(position, record) of each.
+    """Reads records; returns (position, record) pairs.
 
     Raises:
-      DataError: if one cannot be read.
+      DataError: if a record cannot be read.
     """
     try:
       return tfds_records.rows(self.source, positions, skip_damaged=False)[0]
-    except Exception as error:  # whatever ArrayRecord's C++ found
+    except Exception as error:  # ArrayRecord's C++ documents no exceptions
       raise errors.DataError(
-        f"cannot read split {self.name!r} of {self.info.name}: {error};"
-        f" `python -m rethink.prepare --check {self.info.name}` names the"
+        f"cannot read split {self.name!r} of {self.info.name}: {error}; run"
+        f" `python -m rethink.prepare --check {self.info.name}` to find the"
         " damaged file"
       ) from error
 
@@ -61,27 +61,28 @@ def open_split(
   skip_damaged: bool = False,
   stopped: Callable[[], bool] = lambda: False,
 ) -> Split:
-  """A split of a prepared data set; reads its index only.
+  """Opens a split of a prepared data set; reads only its index, no images.
 
   Args:
     name: "name" (newest version) or "name:version".
-    data_dir: the folder that holds `name/version/`.
-    split: its name.
+    data_dir: folder that contains `name/version/`.
+    split: name of the split.
     skip_damaged: leave out records that cannot be read or decoded.
-    stopped: looked at while the index is made.
+    stopped: called while a missing index is built, which stops when it returns
+      True.
 
   Raises:
     DataError: if the data set is missing or damaged.
     PreemptedError: if stopped.
-    ConfigError: if it has no such split.
+    ConfigError: if there is no such split.
   """
   known = index.open_index(
     name, data_dir, skip_damaged=skip_damaged, stopped=stopped
   )
   if split not in known.splits:
     raise errors.ConfigError(
-      f"{known.info.name} has no split {split!r}; for config.train_split and"
-      f" config.test_split there are: {', '.join(known.splits)}"
+      f"{known.info.name} has no split {split!r}; set config.train_split and"
+      f" config.test_split to one of: {', '.join(known.splits)}"
     )
   directory = datasets.find(name, data_dir)
   with datasets.name_in_errors(name, data_dir, directory):
@@ -94,7 +95,7 @@ def open_split(
 
 
 def cores() -> int:
-  """CPU cores that this process may use."""
+  """Returns the number of CPU cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
@@ -102,23 +103,23 @@ def cores() -> int:
 
 @functools.cache
 def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
-  """The threads of this process; they go when it ends."""
+  """Returns the decoding threads, which all splits of this process share."""
   return concurrent.futures.ThreadPoolExecutor(threads, "decode")
 
 
 class Decoded:
-  """(rows, epoch) -> uint8[n, height, width, channels], from the records."""
+  """Decodes frames from records: (rows, epoch) -> uint8[n, h, w, channels]."""
 
   def __init__(
     self, split: Split, frame: crops.Frame, seed: int, threads: int = 1
   ):
-    """Frames of a split.
+    """Stores the arguments; reads nothing yet.
 
     Args:
-      split: whose records are read.
-      frame: what is cut out of them.
-      seed: draws random frames, by (seed, epoch, id).
-      threads: that decode, of each process.
+      split: the split whose records are read.
+      frame: decodes an image and cuts a part out of it.
+      seed: seed of random frames, which depend on (seed, epoch, id).
+      threads: decoding threads per process.
     """
     self.split, self.frame = split, frame
     self._seed, self._threads = seed, threads
@@ -129,7 +130,7 @@ class Decoded:
       self._seed, f"frame/{epoch}", entries.id, self.frame.words
     )
     images = np.empty((len(rows), *self.frame.shape), np.uint8)
-    # All at once: each call of ArrayRecord's starts threads of its own.
+    # One call for all records, as every call of ArrayRecord starts threads.
     found = split.read(entries.position.tolist())
 
     def fill(start: int) -> None:
@@ -138,8 +139,9 @@ class Decoded:
         name = tfds_records.name(row, position, split.keys)
         if bits.hash64(f"{split.name}/{name}") != entries.id[i]:
           raise errors.DataError(
-            f"record {position} of split {split.name!r} is {name!r}, which"
-            f" {index.FILE} does not say; delete that file"
+            f"record {position} of split {split.name!r} is {name!r}, but"
+            f" {index.FILE} names another example there; delete that file, and"
+            " the next run builds it again"
           )
         images[i] = self.frame(row[split.keys.image], name, words[i])
 

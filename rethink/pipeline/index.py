@@ -1,7 +1,7 @@
-"""What is known of every example of a data set that is too large for memory.
+"""The index of a data set too large for memory: ids, labels and positions.
 
-Reading it takes reading all images once, which `rethink.prepare` does at its
-end; the result lies beside the records, in `rethink_index.npz`.
+Building it takes reading all images once, which `rethink.prepare` does at its
+end. The index is stored beside the records, in `rethink_index.npz`.
 """
 
 import concurrent.futures
@@ -21,16 +21,16 @@ from rethink.pipeline import datasets, tfds_records
 from rethink.storage import files
 
 FILE = "rethink_index.npz"
-_CHUNK = 64  # records that a thread reads at a time
+_CHUNK = 64  # records per task of a thread
 
 
 class Entries(NamedTuple):
-  """The examples of one split, sorted by id like those of `datasets.load`.
+  """The examples of one split without images, sorted as by `datasets.load`.
 
   Attributes:
-    id: uint64[n].
-    label: int32[n]; what the data set says.
-    position: int64[n]; of the record in the split.
+    id: uint64[n], ascending.
+    label: int32[n]; the label in the data set.
+    position: int64[n]; position of the record in the split.
   """
 
   id: np.ndarray
@@ -38,7 +38,7 @@ class Entries(NamedTuple):
   position: np.ndarray
 
   def take(self, rows: np.ndarray) -> "Entries":
-    """The entries at these rows."""
+    """Returns the entries at these rows."""
     return Entries(*(field[rows] for field in self))
 
 
@@ -46,11 +46,11 @@ class Index(NamedTuple):
   """A data set without its images.
 
   Attributes:
-    info: as `datasets.load` has it, but for `shape`, (0, 0, channels), as
-      images may differ in size, and `fingerprint`, which is made of the encoded
-      images.
+    info: as in `datasets.load`, except that `shape` is (0, 0, channels),
+      because images may differ in size, and that `fingerprint` is computed from
+      the encoded images.
     splits: entries per split.
-    skipped: a line for each damaged record that was left out.
+    skipped: one line per damaged record that was left out.
   """
 
   info: example.DatasetInfo
@@ -58,8 +58,8 @@ class Index(NamedTuple):
   skipped: tuple[str, ...]
 
 
-class _Surveyed(NamedTuple):
-  """Some records: their entries, digests, histograms and faults."""
+class _Chunk(NamedTuple):
+  """The names, labels, positions, digests, histogram and faults of records."""
 
   names: list[bytes]
   labels: list[int]
@@ -76,13 +76,13 @@ def open_index(
   skip_damaged: bool = False,
   stopped: Callable[[], bool] = lambda: False,
 ) -> Index:
-  """The index of a prepared data set; makes and keeps it if there is none.
+  """Opens the index of a prepared data set; builds and stores a missing one.
 
   Args:
     name: "name" (newest version) or "name:version".
-    data_dir: the folder that holds `name/version/`.
+    data_dir: folder that contains `name/version/`.
     skip_damaged: leave out records that cannot be read or decoded.
-    stopped: looked at while it is made.
+    stopped: called while the index is built, which stops when it returns True.
 
   Raises:
     DataError: if the data set is missing or damaged.
@@ -92,16 +92,17 @@ def open_index(
   found = _read(path)
   if found is None:
     print(
-      f"rethink: {path} is missing: all images are read once, which"
-      f" `python -m rethink.prepare --check {name}` does beforehand",
+      f"rethink: {path} is missing or outdated: reading all images once to"
+      f" build it; `python -m rethink.prepare --check {name}` builds it in"
+      " advance",
       file=sys.stderr,
       flush=True,
     )
     found = build(name, data_dir, skip_damaged=skip_damaged, stopped=stopped)
   if found.skipped and not skip_damaged:
     raise errors.DataError(
-      f"{found.skipped[0]}; config.skip_damaged=True leaves out what is damaged"
-      f" ({len(found.skipped)})"
+      f"{found.skipped[0]}; set config.skip_damaged=True to leave out all"
+      f" damaged records ({len(found.skipped)})"
     )
   return found
 
@@ -113,9 +114,9 @@ def build(
   skip_damaged: bool = False,
   stopped: Callable[[], bool] = lambda: False,
 ) -> Index:
-  """Reads and decodes every record; keeps what it finds if the disk lets it.
+  """Builds the index from all records, and stores it if the disk is writable.
 
-  Arguments and errors as for `load`.
+  Every image is decoded once. Arguments and errors are those of `open_index`.
   """
   directory = datasets.find(name, data_dir)
   splits, skipped, counts = {}, [], {}
@@ -128,7 +129,7 @@ def build(
     for split, split_info in sorted(builder.info.splits.items()):
       if split_info.num_examples:
         source = datasets.encoded(builder, split, keys)
-        parts = _survey(source, keys, channels, skip_damaged, stopped)
+        parts = _read_records(source, keys, channels, skip_damaged, stopped)
         splits[split], digests = _assemble(split, parts, len(classes))
         skipped += [f"split {split!r}: {x}" for p in parts for x in p.skipped]
         counts[split] = sum(p.counts for p in parts)
@@ -149,28 +150,34 @@ def build(
     fingerprint=digest.hexdigest(),
   )
   found = Index(info, splits, tuple(skipped))
-  _keep(pathlib.Path(directory) / FILE, found)
+  _store(pathlib.Path(directory) / FILE, found)
   return found
 
 
-def _survey(
+def _read_records(
   source: Any,
   keys: tfds_records.Keys,
   channels: int,
   skip_damaged: bool,
   stopped: Callable[[], bool],
-) -> list[_Surveyed]:
-  def survey(start: int) -> _Surveyed:
+) -> list[_Chunk]:
+  """Reads and decodes all records in threads.
+
+  Raises:
+    DataError: naming a damaged record, unless they are skipped.
+    PreemptedError: if stopped.
+  """
+
+  def read_chunk(start: int) -> _Chunk:
     if stopped():
       raise errors.PreemptedError(
-        "stopped while all images were read once; `python -m rethink.prepare"
-        " --check NAME` does that beforehand, the same command begins it anew"
+        "stopped while the index of all images was built; rerunning starts it"
+        " over, and `python -m rethink.prepare --check NAME` builds it in"
+        " advance"
       )
     positions = range(start, min(start + _CHUNK, len(source)))
     rows, skipped = tfds_records.rows(source, positions, skip_damaged)
-    found = _Surveyed(
-      [], [], [], [], np.zeros((channels, 256), np.int64), skipped
-    )
+    found = _Chunk([], [], [], [], np.zeros((channels, 256), np.int64), skipped)
     for position, row in rows:
       name, data = tfds_records.name(row, position, keys), row[keys.image]
       try:
@@ -186,21 +193,25 @@ def _survey(
       found.digests.append(
         int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
       )
-      for c in range(channels):  # of a grey image, the one that it has
-        at = min(c, image.shape[-1] - 1)
-        # OpenCV, unlike NumPy, counts while other threads work.
+      for c in range(channels):
+        at = min(c, image.shape[-1] - 1)  # a grey image has one for all
+        # OpenCV, unlike NumPy, releases the lock of the interpreter here.
         count = cv2.calcHist([image], [at], None, [256], [0, 256])
         found.counts[c] += count.reshape(-1).astype(np.int64)
     return found
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    return list(pool.map(survey, range(0, len(source), _CHUNK)))
+    return list(pool.map(read_chunk, range(0, len(source), _CHUNK)))
 
 
 def _assemble(
-  split: str, parts: Sequence[_Surveyed], classes: int
+  split: str, parts: Sequence[_Chunk], classes: int
 ) -> tuple[Entries, np.ndarray]:
-  """(entries, uint64[n] digests of the encoded images), sorted by id."""
+  """Joins the chunks of a split, sorted by id.
+
+  Returns:
+    (entries, uint64[n] digests of the encoded images).
+  """
   names = [name for part in parts for name in part.names]
   if not names:
     raise errors.DataError(f"split {split!r} has no readable image")
@@ -208,7 +219,8 @@ def _assemble(
   label = np.array([x for part in parts for x in part.labels], np.int32)
   if label.min() < 0 or label.max() >= classes:
     raise errors.DataError(
-      f"split {split!r} has labels outside of its {classes} classes"
+      f"split {split!r} has labels outside of 0 to {classes - 1}, its"
+      f" {classes} classes; prepare the data set again"
     )
   entries = Entries(
     np.array(ids, np.uint64),
@@ -218,20 +230,27 @@ def _assemble(
   order = np.argsort(entries.id)
   entries = entries.take(order)
   if (entries.id[1:] == entries.id[:-1]).any():
-    raise errors.DataError(f"split {split!r} names an example twice")
+    raise errors.DataError(
+      f"split {split!r} has two examples of the same name; make their names"
+      " unique and prepare the data set again"
+    )
   digests = np.array([x for p in parts for x in p.digests], np.uint64)
   return entries, digests[order]
 
 
 def _stamp(directory: pathlib.Path) -> list:
-  """Tells a data set that was made anew; copies of it have the same."""
+  """Returns a value that changes when a data set is prepared again.
+
+  It contains no times, so that copies of the data set keep their index.
+  """
   found = sorted(directory.iterdir())
   sizes = [[f.name, f.stat().st_size] for f in found if f.name != FILE]
-  # Shards are padded: this file says how many bytes are really in them.
+  # Shards are padded, so that their sizes may be equal by chance; this file has
+  # the numbers of bytes that are used.
   return [(directory / "dataset_info.json").read_text(), *sizes]
 
 
-def _keep(path: pathlib.Path, found: Index) -> None:
+def _store(path: pathlib.Path, found: Index) -> None:
   facts = {
     "stamp": _stamp(path.parent),
     "info": found.info._asdict(),
@@ -248,13 +267,14 @@ def _keep(path: pathlib.Path, found: Index) -> None:
     files.write(path, buffer.getvalue())
   except errors.RethinkError as error:
     print(
-      f"rethink: {error}; without it all images are read at every start",
+      f"rethink: {error}; until the index can be stored, every start reads all"
+      " images",
       file=sys.stderr,
     )
 
 
 def _read(path: pathlib.Path) -> Index | None:
-  """What `_keep` has kept, unless the data set has changed since."""
+  """Reads a stored index; returns None if it is missing or outdated."""
   try:
     with np.load(path) as file:
       facts = json.loads(str(file["facts"]))
@@ -265,7 +285,7 @@ def _read(path: pathlib.Path) -> Index | None:
         split: Entries(*(file[f"{split}/{f}"] for f in Entries._fields))
         for split in info["splits"]
       }
-  except Exception:  # missing, cut, of another version: it is made anew
+  except Exception:  # missing, truncated or of another version: built again
     return None
   for key in ("class_names", "shape", "mean", "std"):
     info[key] = tuple(info[key])

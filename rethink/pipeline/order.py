@@ -1,4 +1,7 @@
-"""Which examples are in the batch of a step: a pure function of the step."""
+"""The order of the examples: which ones a step's batch contains.
+
+It is a pure function of the step, so that a resumed run needs no saved state.
+"""
 
 from typing import NamedTuple, Protocol
 
@@ -8,11 +11,11 @@ from rethink import bits, errors
 
 
 class Rows(NamedTuple):
-  """Which entries are in the global batch of a step.
+  """The examples of a step's global batch.
 
   Attributes:
-    epoch: which the step belongs to.
-    rows: int64[n], positions in the entries.
+    epoch: epoch that the step belongs to.
+    rows: int64[n], positions in the entries of the split.
     mask: bool[n]; False for padding.
   """
 
@@ -22,31 +25,40 @@ class Rows(NamedTuple):
 
 
 class Plan(Protocol):
-  """The order of the examples: step -> `Rows`; pure, with a length in steps."""
+  """The interface of an order: a pure function from step to `Rows`.
+
+  Its length is the number of steps.
+  """
 
   def __len__(self) -> int: ...
   def __getitem__(self, step: int) -> Rows: ...
 
 
 def steps_per_epoch(n: int, batch_size: int, drop_last: bool) -> int:
-  """Batches that n examples make; the last one is short, or dropped.
+  """Returns the number of batches per epoch.
+
+  Args:
+    n: number of examples.
+    batch_size: examples per batch, over all processes.
+    drop_last: leave out a last batch that is not full.
 
   Raises:
-    ConfigError: if there is none.
+    ConfigError: if no batch is left.
   """
   steps = n // batch_size if drop_last else -(-n // batch_size)
   if not steps:
     raise errors.ConfigError(
       f"config.batch_size is {batch_size}, more than the {n} examples, and"
-      " config.drop_last leaves out what does not fill it"
+      " config.drop_last leaves out the only batch; lower config.batch_size"
     )
   return steps
 
 
 class Epochs:
-  """Every epoch in another order, a function of (seed, epoch, id) alone.
+  """Shuffles every epoch anew, as a function of (seed, epoch, id) alone.
 
-  The last batch of an epoch is short, or dropped: other examples each time.
+  The last batch of an epoch may be smaller or left out; in every epoch it has
+  other examples.
   """
 
   def __init__(
@@ -58,11 +70,22 @@ class Epochs:
     *,
     drop_last: bool = False,
   ):
-    """For uint64[n] ids; `batch_size` counts over all processes."""
+    """Stores the arguments.
+
+    Args:
+      ids: uint64[n], of the examples.
+      seed: seed of the orders.
+      batch_size: examples per batch, over all processes.
+      num_epochs: number of epochs.
+      drop_last: leave out a last batch that is not full.
+
+    Raises:
+      ConfigError: if an epoch has no batch.
+    """
     self.steps_per_epoch = steps_per_epoch(len(ids), batch_size, drop_last)
     self._ids, self._seed = ids, seed
     self._batch_size, self._num_epochs = batch_size, num_epochs
-    self._known = (-1, np.zeros(0, np.int64))  # an epoch and its order
+    self._cached = (-1, np.zeros(0, np.int64))  # the last epoch and its order
 
   def __len__(self) -> int:
     return self.steps_per_epoch * self._num_epochs
@@ -73,20 +96,21 @@ class Epochs:
     return Rows(epoch, rows, np.ones(len(rows), bool))
 
   def _order(self, epoch: int) -> np.ndarray:
-    known, order = self._known  # at once: other threads may replace it
-    if known != epoch:
+    # Read as one tuple, because other threads may replace it.
+    cached, order = self._cached
+    if cached != epoch:
       words = bits.bits(self._seed, f"order/{epoch}", self._ids)[:, 0]
       order = np.argsort(words, kind="stable")
-      self._known = (epoch, order)
+      self._cached = (epoch, order)
     return order
 
 
 class Once(NamedTuple):
-  """Every example exactly once; the last batch is padded to the same size.
+  """Visits every example exactly once; pads the last batch to full size.
 
   Attributes:
-    n: examples.
-    batch_size: over all processes.
+    n: number of examples.
+    batch_size: examples per batch, over all processes.
   """
 
   n: int

@@ -1,4 +1,4 @@
-"""What a model sees of an image: augment, centre crop, normalize."""
+"""Preprocessing on the device: augmentation, centre crop, normalization."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,10 +11,11 @@ from rethink import example
 
 
 def standardize(images: jax.Array) -> jax.Array:
-  """(x - mean) / max(std, 1/sqrt(N)) over all N values of each image.
+  """Returns (x - mean) / max(std, 1/sqrt(N)) over all N values of each image.
 
-  TensorFlow's `per_image_whitening` of 2016, the paper's last step (appendix
-  A). Images are float32[batch, height, width, channels] in [0, 1].
+  It is TensorFlow's `per_image_whitening` of 2016, the last preprocessing step
+  of the paper (appendix A). Images are float32[batch, height, width, channels]
+  in [0, 1].
   """
   axes = (1, 2, 3)
   values = images.shape[1] * images.shape[2] * images.shape[3]
@@ -24,18 +25,27 @@ def standardize(images: jax.Array) -> jax.Array:
 
 
 def symmetric(images: jax.Array) -> jax.Array:
-  """[0, 1] to [-1, 1]: the last step of the TensorFlow Inception input."""
+  """Maps [0, 1] to [-1, 1], the last step of the TensorFlow Inception input."""
   return 2 * images - 1
 
 
-# What `config.normalize` may be.
+# The values that `config.normalize` may have.
 NORMALIZE = {"per_image": standardize, "symmetric": symmetric}
 
 
 def evaluation(
   images: jax.Array, size: int, normalize: str = "per_image"
 ) -> jax.Array:
-  """uint8 images as float32[batch, size, size, channels], never augmented."""
+  """Prepares uint8 images for evaluation, without augmentation.
+
+  Args:
+    images: uint8[batch, height, width, channels].
+    size: side of the centre crop, in pixels.
+    normalize: a key of `NORMALIZE`.
+
+  Returns:
+    float32[batch, size, size, channels].
+  """
   images = images.astype(jnp.float32) / 255
   return NORMALIZE[normalize](example.center_crop(images, size))
 
@@ -43,13 +53,15 @@ def evaluation(
 def on_host(
   images: np.ndarray, size: int, batch_size: int, normalize: str = "per_image"
 ) -> np.ndarray:
-  """`evaluation` of all images of a split, for what does not work in batches.
+  """Applies `evaluation` to all images of a split and returns a NumPy array.
+
+  Methods that need all images at once, such as kernels, use this.
 
   Args:
     images: uint8[n, height, width, channels].
-    size: of the crop, pixels.
-    batch_size: images at a time.
-    normalize: as in `NORMALIZE`.
+    size: side of the centre crop, in pixels.
+    batch_size: number of images processed at a time.
+    normalize: a key of `NORMALIZE`.
   """
   view = jax.jit(evaluation, static_argnames=("size", "normalize"))
   return np.concatenate(
@@ -69,9 +81,18 @@ def training(
   size: int,
   normalize: str = "per_image",
 ) -> jax.Array:
-  """Like `evaluation`, with `augments` in their order on every image.
+  """Prepares uint8 images for training: augments them, then as `evaluation`.
 
-  The centre crop is the identity if an augmentation has cropped already.
+  Args:
+    key: JAX key, split into one key per image and augmentation.
+    images: uint8[batch, height, width, channels].
+    augments: (key, image, size) -> image, applied in order to every image.
+    size: side of the centre crop, in pixels. If an augmentation has already
+      cropped to it, the centre crop changes nothing.
+    normalize: a key of `NORMALIZE`.
+
+  Returns:
+    float32[batch, size, size, channels].
   """
   if not augments:
     return evaluation(images, size, normalize)

@@ -1,4 +1,4 @@
-"""Small data live on the device as uint8: a batch is a gather."""
+"""Data sets kept on the device as uint8, from which batches are gathered."""
 
 import functools
 from typing import NamedTuple
@@ -12,7 +12,7 @@ Sharding = jax.sharding.NamedSharding
 
 
 class Resident(NamedTuple):
-  """A split, or a batch of it, on the device; ids stay on the host.
+  """A split, or a batch of it, on the device. Ids stay on the host.
 
   Attributes:
     image: uint8[n, height, width, channels].
@@ -28,11 +28,11 @@ class Resident(NamedTuple):
 def shardings() -> tuple[
   jax.sharding.NamedSharding, jax.sharding.NamedSharding
 ]:
-  """How arrays lie on all devices: (a copy on each, rows sharded over them)."""
+  """Returns the two shardings over all devices: (replicated, rows sharded)."""
   mesh = jax.make_mesh(
     (jax.device_count(),),
     ("data",),
-    # The default, Explicit, is refused by optax's integer cross-entropy.
+    # optax's integer cross-entropy refuses the default, Explicit.
     axis_types=(jax.sharding.AxisType.Auto,),
   )
   return (
@@ -42,7 +42,7 @@ def shardings() -> tuple[
 
 
 def put(examples: example.Example, sharding: Sharding) -> Resident:
-  """Copies a split, which every process has, to the devices of `sharding`."""
+  """Places a split, which every process has, on the devices of `sharding`."""
   fields = (examples.image, examples.label, examples.true_label)
   return Resident(
     *(distributed.place(np.ascontiguousarray(f), sharding) for f in fields)
@@ -51,14 +51,14 @@ def put(examples: example.Example, sharding: Sharding) -> Resident:
 
 @functools.partial(jax.jit, static_argnames="n")
 def epoch_order(key: jax.Array, epoch: jax.Array, n: int) -> jax.Array:
-  """int32[n]: the order of the examples in an epoch, a function of both."""
+  """Returns the order of the examples in an epoch, int32[n]."""
   return jax.random.permutation(jax.random.fold_in(key, epoch), n)
 
 
 def gather(data: Resident, index: jax.Array, sharding: Sharding) -> Resident:
-  """The examples at int32[batch] positions, sharded over the devices.
+  """Gathers the examples at int32[batch] positions, sharded over the devices.
 
-  A batch that the devices do not divide is computed on each of them alike.
+  A batch whose size the number of devices does not divide is replicated.
   """
   batch = Resident(*(field[index] for field in data))
   if len(index) % sharding.mesh.size:

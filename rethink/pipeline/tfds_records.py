@@ -1,4 +1,4 @@
-"""Records of a TFDS data set -> examples."""
+"""Turns the records of a TFDS data set into examples."""
 
 import concurrent.futures
 from collections.abc import Sequence
@@ -9,16 +9,18 @@ import numpy as np
 
 from rethink import bits, errors, example
 
-_ID_FEATURES = ("id", "file_name")  # CIFAR's and ImageNet's, in TFDS
+# Features that name an example in TFDS: the first in CIFAR, the second in
+# ImageNet.
+_ID_FEATURES = ("id", "file_name")
 
 
 class Keys(NamedTuple):
-  """Which features of a record matter.
+  """The names of the features that are used.
 
   Attributes:
-    image: encoded.
-    label: the class.
-    id: the name of the example, or None if it has none.
+    image: feature with the encoded image.
+    label: feature with the class.
+    id: feature with the name of the example, or None if there is none.
   """
 
   image: str
@@ -27,12 +29,12 @@ class Keys(NamedTuple):
 
 
 class Read(NamedTuple):
-  """One split.
+  """One split in memory.
 
   Attributes:
     examples: sorted by id, `label` equal to `true_label`.
-    names: str[n], the source names behind the ids, same order.
-    skipped: a line for each record that was left out.
+    names: str[n], names of the examples in the source, in the same order.
+    skipped: one line per record that was left out.
   """
 
   examples: example.Example
@@ -41,13 +43,14 @@ class Read(NamedTuple):
 
 
 def keys(info: Any, directory: str) -> Keys:
-  """The features of an image classification, by their kind.
+  """Finds the features of an image classification by their types.
+
+  Of several labels (CIFAR-100 also has a coarse one) it chooses the one in
+  TFDS's `supervised_keys`.
 
   Args:
     info: a tfds.core.DatasetInfo.
-    directory: where it lies, for the message.
-
-  Of two labels (CIFAR-100 has a coarse one) the supervised one is meant.
+    directory: folder of the data set, for messages.
 
   Raises:
     DataError: if the data set is not an image classification.
@@ -64,7 +67,8 @@ def keys(info: Any, directory: str) -> Keys:
     if len(names) != 1:
       raise errors.DataError(
         f"{directory}: an image classification has one {kind.__name__}"
-        f" feature, this data set has {names}"
+        f" feature, but this data set has {names or 'none'}; choose another"
+        " data set"
       )
     return names[0]
 
@@ -80,13 +84,15 @@ def read(source: Any, split: str, of: Keys, skip_damaged: bool) -> Read:
   """Reads and decodes all records of a split.
 
   Args:
-    source: of `tfds.data_source`, its images not decoded.
-    split: its name.
-    of: the features.
-    skip_damaged: leave out what cannot be read or decoded, instead of raising.
+    source: a `tfds.data_source` that does not decode images.
+    split: name of the split.
+    of: the features to read.
+    skip_damaged: leave out records that cannot be read or decoded, instead of
+      raising.
 
   Raises:
-    DataError: naming what is damaged, of several sizes or without a label.
+    DataError: if an image is damaged, images differ in size, or a label is
+      missing.
     Exception: whatever TFDS raises for a record that it cannot read.
   """
   found, skipped = rows(source, range(len(source)), skip_damaged)
@@ -122,12 +128,19 @@ def read(source: Any, split: str, of: Keys, skip_damaged: bool) -> Read:
 def rows(
   source: Any, positions: Sequence[int], skip_damaged: bool
 ) -> tuple[list[tuple[int, Any]], list[str]]:
-  """((position, record) of all that can be read, a line for each other)."""
+  """Reads records by position.
+
+  Returns:
+    The readable records as (position, record), and one line per unreadable one.
+
+  Raises:
+    Exception: whatever TFDS raises, unless damaged records are skipped.
+  """
   try:
     return list(
       zip(positions, source.__getitems__(list(positions)), strict=True)
     ), []
-  except Exception:  # whatever its C++ found
+  except Exception:  # one of many: below, each record is read by itself
     if not skip_damaged:
       raise
   found, unreadable = [], []
@@ -140,11 +153,11 @@ def rows(
 
 
 def name(row: Any, position: int, of: Keys) -> str:
-  """What names the example of a record; its position if it stores no name."""
-  # MNIST stores no name, and to add one would make our files differ from the
-  # stock builder's. Its records have one order whoever writes them (by a hash
-  # of split and position in the archive), which shards merely cut: the
-  # position in it is a name that neither sharding nor a reader can change.
+  """Returns the name of an example; its position if the record has no name."""
+  # MNIST stores no names, and adding them would make our files differ from
+  # TFDS's. But the order of its records is fixed, by a hash of split and
+  # position in the archive, whatever writes them and however they are sharded.
+  # So the position in that order is a permanent name.
   return row[of.id].decode() if of.id else str(position)
 
 
@@ -158,15 +171,20 @@ def _assemble(
   if len(sizes) != 1:
     raise errors.DataError(
       f"split {split!r} has images of several sizes, such as"
-      f" {sorted(sizes)[:3]}; prepare it with"
-      " --image_size=N, or with --keep_sizes for config.pipeline='stream'"
+      f" {sorted(sizes)[:3]}; prepare the data set with --image_size=N, or with"
+      " --keep_sizes and set config.pipeline='stream'"
     )
   ids = np.array([bits.hash64(f"{split}/{name}") for name in names], np.uint64)
   if len(np.unique(ids)) != len(ids):
-    raise errors.DataError(f"split {split!r} names an example twice")
+    raise errors.DataError(
+      f"split {split!r} has two examples of the same name; make their names"
+      " unique and prepare the data set again"
+    )
   label = np.array(labels, np.int32)
   if label.min() < 0:
-    raise errors.DataError(f"split {split!r} has examples without a label")
+    raise errors.DataError(
+      f"split {split!r} has examples without a label; choose another split"
+    )
   order = np.argsort(ids)
   examples = example.Example(ids, np.stack(images), label, label.copy())
   return examples.take(order), np.array(names)[order]
@@ -181,10 +199,10 @@ def decode(data: bytes, name: str) -> np.ndarray:
   flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
   try:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-  except cv2.error:  # of an empty file, say
+  except cv2.error:  # for example for an empty file
     image = None
   if image is None or image.dtype != np.uint8:
     raise errors.DataError(f"image {name!r} is no readable 8-bit PNG or JPEG")
   if image.ndim == 2:
     return image[:, :, None]
-  return np.ascontiguousarray(image[:, :, 2::-1])  # OpenCV keeps BGR(A)
+  return np.ascontiguousarray(image[:, :, 2::-1])  # OpenCV returns BGR or BGRA

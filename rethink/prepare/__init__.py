@@ -1,1 +1,1 @@
-"""Data sets onto disk, as TFDS lays them out; alone may download."""
+"""Puts data sets on disk in TFDS's format; nothing else uses the network."""

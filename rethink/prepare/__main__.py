@@ -3,12 +3,13 @@
 python -m rethink.prepare digits
 python -m rethink.prepare cifar10      or cifar100, mnist, fashion_mnist
 python -m rethink.prepare cifar10 --archives=DIR      official files, no network
-python -m rethink.prepare imagenet2012 --archives=DIR     both official tars
+python -m rethink.prepare imagenet2012 --archives=DIR   both official archives
 python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
-python -m rethink.prepare my_photos --folder=DIR --keep_sizes  as many as fit
-python -m rethink.prepare my_arrays --npz=FILE        x_train y_train x_test ..
-python -m rethink.prepare svhn_cropped    a stock builder; needs .[prepare]
-python -m rethink.prepare --check NAME    reads every record, names damage
+python -m rethink.prepare my_photos --folder=DIR --keep_sizes   photos of any
+                                          size and number, stored unchanged
+python -m rethink.prepare my_arrays --npz=FILE  x_train, y_train, x_test, y_test
+python -m rethink.prepare svhn_cropped    any builder of TFDS; needs .[prepare]
+python -m rethink.prepare --check NAME    reads every record and reports damage
 """
 
 import pathlib
@@ -19,30 +20,37 @@ from absl import app, flags
 from rethink import cli, errors
 
 _ARCHIVES = flags.DEFINE_string(
-  "archives", None, "Folder of the official archives, instead of a download."
+  "archives",
+  None,
+  "Folder with the official archives, used instead of downloads.",
 )
-_CHECK = flags.DEFINE_bool("check", False, "Verify a prepared data set.")
+_CHECK = flags.DEFINE_bool(
+  "check", False, "Read every record of a prepared data set and report damage."
+)
 _DATA_DIR = cli.define_data_dir()
 _FOLDER = flags.DEFINE_string(
-  "folder", None, "Folder of images, <split>/<class>/*.jpg|png."
+  "folder", None, "Folder of your own images, <split>/<class>/*.jpg or *.png."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
   "image_size",
   None,
-  "Cut --folder images square and resize to N pixels.",
+  "Crop the images of --folder to their central square and resize it to this"
+  " many pixels per side.",
   lower_bound=1,
 )
 _KEEP_SIZES = flags.DEFINE_bool(
-  "keep_sizes", False, "Store --folder images as they are, whatever their size."
+  "keep_sizes",
+  False,
+  "Store any number of photos from --folder unchanged, whatever their sizes.",
 )
 _NPZ = flags.DEFINE_string(
-  "npz", None, "Arrays x_train, y_train, x_test, y_test."
+  "npz", None, "File with your own arrays x_train, y_train, x_test, y_test."
 )
 _SKIP_DAMAGED = flags.DEFINE_bool(
   "skip_damaged",
   False,
-  "Of imagenet2012 or --keep_sizes, leave out and list images that cannot be"
-  " decoded, instead of stopping.",
+  "With imagenet2012 or --keep_sizes, leave out images that cannot be decoded,"
+  " and list them, instead of stopping.",
 )
 flags.adopt_module_key_flags(cli)  # so that --help shows them
 
@@ -54,31 +62,37 @@ def main(argv: list[str]) -> int:
 
 def _prepare(names: list[str]) -> None:
   own = _FOLDER.value or _NPZ.value
-  # A config of a stock builder and a version may follow the name.
+  # A TFDS builder may have a config, NAME/CONFIG; --check may give a version.
   pattern = r"[^\W\d]\w*" if own else r"[^\W\d]\w*(/\w[\w.-]*)?"
   pattern += r"(:\d+\.\d+\.\d+)?" if _CHECK.value else ""
   if len(names) != 1 or not re.fullmatch(pattern, names[0]):
     raise errors.ConfigError(
-      "give the data set one name, of letters, digits and underscores:"
+      "give one name for the data set, of letters, digits and underscores:"
       " python -m rethink.prepare NAME"
       " [--archives=DIR | --folder=DIR | --npz=FILE | --check]"
     )
   if _FOLDER.value and _NPZ.value:
     raise errors.ConfigError("give --folder or --npz, not both")
   if _ARCHIVES.value and (own or names[0] == "digits"):
-    raise errors.ConfigError("--archives is for data sets that TFDS knows")
+    raise errors.ConfigError(
+      "--archives is only for data sets that TFDS knows; leave it out"
+    )
   if _CHECK.value and (own or _ARCHIVES.value):
-    raise errors.ConfigError("--check goes with --data_dir alone")
+    raise errors.ConfigError(
+      "--check takes no other flag than --data_dir; leave out the others"
+    )
   if (_IMAGE_SIZE.value or _KEEP_SIZES.value) and not _FOLDER.value:
-    raise errors.ConfigError("--image_size and --keep_sizes need --folder")
+    raise errors.ConfigError(
+      "--image_size and --keep_sizes need --folder, the images to store"
+    )
   if _IMAGE_SIZE.value and _KEEP_SIZES.value:
     raise errors.ConfigError("give --image_size or --keep_sizes, not both")
   if _SKIP_DAMAGED.value and not (
     _KEEP_SIZES.value or (names[0] == "imagenet2012" and not own)
   ):
     raise errors.ConfigError(
-      "--skip_damaged is for imagenet2012 and --keep_sizes; runs on other data"
-      " sets have config.skip_damaged"
+      "--skip_damaged is only for imagenet2012 and --keep_sizes; for other data"
+      " sets set config.skip_damaged in the run"
     )
   from rethink.prepare import check
 
@@ -104,8 +118,9 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
   skip, own = _SKIP_DAMAGED.value, _FOLDER.value or _NPZ.value
   if own and name in (*official.CONTENT, imagenet.NAME, "digits"):
     raise errors.ConfigError(
-      f"{name!r} is the name of a data set whose content is known; call yours"
-      f" my_{name}, say: reports compare {name} with the paper"
+      f"{name!r} is the name of an official data set, whose results reports"
+      f" compare with the paper; choose another name for yours, such as"
+      f" my_{name}"
     )
   if name == imagenet.NAME:
     return imagenet.prepare(data_dir, _ARCHIVES.value, skip_damaged=skip)

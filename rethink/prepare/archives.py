@@ -1,4 +1,4 @@
-"""Official archives, each verified by what TFDS registers for it."""
+"""Official archives, verified by the size and SHA-256 that TFDS registers."""
 
 import hashlib
 import http.client
@@ -12,12 +12,12 @@ from rethink import errors
 
 
 class Registered(NamedTuple):
-  """What TFDS knows of an archive.
+  """The facts about an archive that TFDS registers.
 
   Attributes:
-    url: where the stock builder downloads it.
-    size: bytes.
-    sha256: hexadecimal.
+    url: address that TFDS's own builder downloads it from.
+    size: in bytes.
+    sha256: in hexadecimal.
   """
 
   url: str
@@ -29,7 +29,7 @@ class Registered(NamedTuple):
 
 
 def registered(name: str) -> Mapping[str, Registered]:
-  """The archives of a stock data set, by file name."""
+  """Returns the archives that TFDS registers for a data set, by file name."""
   import tensorflow_datasets as tfds
 
   builder: Any = tfds.builder_cls(name)  # Any: url_infos is a class property
@@ -42,19 +42,22 @@ def registered(name: str) -> Mapping[str, Registered]:
 
 
 def read(name: str, directory: str | None, data_dir: str) -> dict[str, bytes]:
-  """The content of all archives of a data set, by file name.
+  """Reads and verifies all archives of a data set.
 
-  They are read once: the very bytes that were verified are used.
+  Every archive is read once, so that the verified bytes are the ones used.
 
   Args:
-    name: of a stock data set.
-    directory: holds the archives. None takes those in
-      `data_dir/downloads/name`, and downloads what is not there.
-    data_dir: holds the prepared data sets.
+    name: of a data set that TFDS knows.
+    directory: folder with the archives; None uses `data_dir/downloads/name` and
+      downloads what is missing there.
+    data_dir: folder of the prepared data sets.
+
+  Returns:
+    The content of the archives, by file name.
 
   Raises:
     DataError: naming every archive that is missing or changed, with its
-      registered address, size and sha256.
+      registered address, size and SHA-256.
   """
   wanted = registered(name)
   if directory is not None:
@@ -66,7 +69,7 @@ def read(name: str, directory: str | None, data_dir: str) -> dict[str, bytes]:
         _download(root / filename, archive, name, wanted)
   found = {f: _verified(root / f, archive) for f, archive in wanted.items()}
   faults = [
-    f"{root / f} {fault}; wanted there is the official file of {wanted[f]}"
+    f"{root / f} {fault}; put the official file there: {wanted[f]}"
     for f, (_, fault) in found.items()
     if fault
   ]
@@ -76,7 +79,7 @@ def read(name: str, directory: str | None, data_dir: str) -> dict[str, bytes]:
 
 
 def _verified(path: pathlib.Path, archive: Registered) -> tuple[bytes, str]:
-  """(content, what is wrong with it or nothing)."""
+  """Returns (content, fault); the fault is "" if the archive is right."""
   try:
     data = path.read_bytes()
   except FileNotFoundError:
@@ -102,15 +105,18 @@ def _download(
   print(f"rethink: downloading {archive.url}", file=sys.stderr, flush=True)
   try:
     with urllib.request.urlopen(archive.url, timeout=60) as reply:
-      data = reply.read(archive.size + 1)  # no server fills the memory
+      # One byte more than registered shows that a file is too long, and no
+      # server can fill the memory.
+      data = reply.read(archive.size + 1)
     fault = _fault(data, archive)
   except (OSError, http.client.HTTPException) as error:
     fault = f"cannot be downloaded: {error}"
   if fault:
     files = "".join(f"\n  {f}: {a}" for f, a in wanted.items())
     raise errors.DataError(
-      f"{archive.url} {fault}\nWithout network, bring these files into a folder"
-      f" and run python -m rethink.prepare {name} --archives=FOLDER{files}"
+      f"{archive.url} {fault}\nOn a machine without network, copy these files"
+      " into a folder and run"
+      f" python -m rethink.prepare {name} --archives=FOLDER{files}"
     )
   partial = path.with_name(f"{path.name}.partial")
   try:

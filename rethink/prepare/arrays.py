@@ -1,4 +1,4 @@
-"""Arrays in an .npz file, in the layout of Keras's mnist.npz."""
+"""Reads arrays from an .npz file with the layout of Keras's mnist.npz."""
 
 import numpy as np
 
@@ -9,15 +9,16 @@ _SPLITS = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
 def source(path: str) -> writer.Source:
-  """uint8[n, h, w] or [n, h, w, c] images and integer labels [n] or [n, 1].
+  """Reads images and labels of both splits.
 
-  An example is named by its split and position.
+  Images are uint8[n, h, w] or [n, h, w, c], labels integers [n] or [n, 1]. An
+  example is named by its split and position.
 
   Raises:
-    DataError: naming the array that is missing or not as it should be.
+    DataError: naming the array that is missing or wrong.
   """
   try:
-    with np.load(path) as file:  # pickles are refused, they run code
+    with np.load(path) as file:  # refuses pickles, which could run code
       arrays = {key: file[key] for key in file.files}
   except Exception as error:  # zip, zlib, header and pickle faults
     raise errors.DataError(f"--npz={path} cannot be read: {error}") from None
@@ -25,8 +26,8 @@ def source(path: str) -> writer.Source:
     for key in keys:
       if key not in arrays:
         raise errors.DataError(
-          f"--npz={path} has no array {key!r}; wanted are x_train, y_train,"
-          f" x_test, y_test; there are: {', '.join(arrays)}"
+          f"--npz={path} has no array {key!r}; it needs x_train, y_train,"
+          f" x_test and y_test; there are: {', '.join(arrays)}"
         )
   splits, shapes, highest = {}, set(), 0
   for split, (x_key, y_key) in _SPLITS.items():
@@ -44,14 +45,14 @@ def source(path: str) -> writer.Source:
       or labels.min() < 0
     ):
       raise errors.DataError(
-        f"--npz={path}: {y_key} must hold one integer >= 0 per image"
+        f"--npz={path}: {y_key} must hold one integer >= 0 per image, the class"
       )
     shapes.add(images.shape[1:])
     highest = max(highest, int(labels.max()))
     splits[split] = _items(split, images, labels)
   if len(shapes) != 1 or next(iter(shapes))[-1] not in (1, 3):
     raise errors.DataError(
-      f"--npz={path}: images must have one size and 1 or 3 channels, not"
+      f"--npz={path}: all images must have one size and 1 or 3 channels, not"
       f" {sorted(shapes)}"
     )
   return writer.Source(

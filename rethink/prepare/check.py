@@ -1,4 +1,4 @@
-"""Reads a prepared data set record by record and names what is damaged."""
+"""Reads a prepared data set record by record and reports damage."""
 
 import json
 import pathlib
@@ -9,14 +9,14 @@ from rethink.pipeline import datasets, index, tfds_records
 
 
 def summary(name: str, data_dir: str) -> str:
-  """One line on a sound data set: version, examples, fingerprint.
+  """Checks every record and returns one line: version, examples, fingerprint.
 
   Args:
     name: "name" (newest version) or "name:version".
-    data_dir: the folder that holds `name/version/`.
+    data_dir: folder that contains `name/version/`.
 
   Raises:
-    DataError: naming the damaged file, and the record's position in it.
+    DataError: naming the damaged file and the position of the record in it.
   """
   folder = pathlib.Path(datasets.find(name, data_dir))
   for file in ("dataset_info.json", "features.json"):
@@ -24,13 +24,13 @@ def summary(name: str, data_dir: str) -> str:
       json.loads((folder / file).read_text())
     except (OSError, ValueError) as error:
       raise _damaged(folder / file, f"is damaged: {error}") from None
-  # Imported late: half a second that `--help` should not pay.
+  # Imported here because it takes half a second, which `--help` need not wait.
   import tensorflow_datasets as tfds
 
   try:
     # Any: the annotations of tfds leave out None and the feature kinds.
     builder: Any = tfds.builder_from_directory(folder)
-  except Exception as error:  # any reader's fault is the data's fault here
+  except Exception as error:  # TFDS raises many kinds for damaged files
     raise _damaged(folder / "*", f"is damaged: {error}") from error
   shards = []
   if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
@@ -39,12 +39,13 @@ def summary(name: str, data_dir: str) -> str:
       for split in builder.info.splits.values()
       for shard in split.file_instructions
     ]
-  try:  # either decodes every record
+  try:  # both branches decode every record
     if _of_several_sizes(builder, folder):
       info = index.build(name, data_dir).info
     else:
       info = datasets.load(name, data_dir).info
   except errors.DataError:
+    # Reads again, record by record: slower, but it names the damaged one.
     for shard in shards:
       _check_records(shard, builder.info)
     raise
@@ -56,7 +57,7 @@ def summary(name: str, data_dir: str) -> str:
 
 
 def _of_several_sizes(builder: Any, folder: pathlib.Path) -> bool:
-  """Whether images may differ in size, so that they have to be streamed."""
+  """Returns True if images may differ in size, and so have to be streamed."""
   image = tfds_records.keys(builder.info, str(folder)).image
   return None in builder.info.features[image].shape
 
@@ -82,7 +83,8 @@ def _check_records(shard: "_Shard", info: Any) -> None:
     if not 0 <= row[keys.label] < classes:
       raise _damaged(
         shard.path,
-        f"{where} has the label {row[keys.label]}, of {classes} classes",
+        f"{where} has the label {row[keys.label]}, but there are only"
+        f" {classes} classes",
       )
 
 
@@ -93,9 +95,9 @@ def _damaged(path: pathlib.Path, fault: str) -> errors.DataError:
 
 
 class _Shard:
-  """An ArrayRecord file whose faults name it.
+  """An ArrayRecord file whose errors name the file.
 
-  Its reader raises whatever its C++ found, so every exception is caught.
+  The reader is written in C++ and documents no exceptions, so all are caught.
   """
 
   def __init__(self, path: pathlib.Path, count: int):
@@ -111,7 +113,7 @@ class _Shard:
       raise _damaged(path, f"is damaged: {error}") from error
     if found != count:
       raise _damaged(
-        path, f"holds {found} records, dataset_info.json says {count}"
+        path, f"holds {found} records, but dataset_info.json says {count}"
       )
 
   def read(self, position: int) -> bytes:

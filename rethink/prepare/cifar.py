@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from their official binary archives."""
+"""Reads CIFAR-10 and CIFAR-100 from their official binary archives."""
 
 import io
 import tarfile
@@ -13,7 +13,7 @@ _PIXELS = 3 * 32 * 32
 
 
 def cifar10(files: Mapping[str, bytes]) -> writer.Content:
-  """cifar-10-binary.tar.gz -> examples, named as the stock builder does."""
+  """Reads cifar-10-binary.tar.gz; names examples as TFDS's builder does."""
   return _content(
     files["cifar-10-binary.tar.gz"],
     "cifar-10-batches-bin",
@@ -24,7 +24,7 @@ def cifar10(files: Mapping[str, bytes]) -> writer.Content:
 
 
 def cifar100(files: Mapping[str, bytes]) -> writer.Content:
-  """cifar-100-binary.tar.gz -> examples, named as the stock builder does."""
+  """Reads cifar-100-binary.tar.gz; names examples as TFDS's builder does."""
   return _content(
     files["cifar-100-binary.tar.gz"],
     "cifar-100-binary",

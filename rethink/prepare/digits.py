@@ -11,10 +11,10 @@ _TEST = 297
 
 
 def source() -> writer.Source:
-  """1,500 training and 297 test images, a fixed split.
+  """Returns the digits as 1,500 training and 297 test images, a fixed split.
 
-  Grey values 0..16 become 0..255. Neighbouring images are by the same writer,
-  so the split is drawn, not cut.
+  Grey values 0..16 become 0..255. The split is random, because neighbouring
+  images are by the same writer.
 
   Raises:
     DataError: if scikit-learn is not installed.
@@ -23,7 +23,8 @@ def source() -> writer.Source:
     import sklearn.datasets
   except ImportError:
     raise errors.DataError(
-      "the digits come with scikit-learn; pip install scikit-learn"
+      "the digits come with scikit-learn, which is not installed: pip install"
+      " scikit-learn"
     ) from None
   digits: Any = sklearn.datasets.load_digits()
   images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]

@@ -1,4 +1,4 @@
-"""One preparer of a data set at a time; the others wait."""
+"""Lets one process at a time prepare a data set; the others wait."""
 
 import contextlib
 import pathlib
@@ -10,10 +10,10 @@ from rethink.storage import files
 
 @contextlib.contextmanager
 def one_preparer(name: str, data_dir: str) -> Iterator[None]:
-  """Holds `data_dir/.name.lock`, after whoever holds it now.
+  """Holds the lock `data_dir/.name.lock`; waits while another process has it.
 
   Raises:
-    DataError: if the lock cannot be had, on a read-only disk for instance.
+    DataError: if the lock cannot be taken, for instance on a read-only disk.
   """
   path = pathlib.Path(data_dir).expanduser()
   path = path / f".{name.replace('/', '.')}.lock"
@@ -23,6 +23,7 @@ def one_preparer(name: str, data_dir: str) -> Iterator[None]:
       stack.enter_context(files.lock(path, f"prepares {name!r}"))
     except OSError as error:
       raise errors.DataError(
-        f"cannot write data set {name!r}, for {path} cannot be locked: {error}"
+        f"cannot write data set {name!r}, because {path} cannot be locked:"
+        f" {error}; choose a --data_dir on a disk that is writable"
       ) from error
     yield

@@ -1,4 +1,4 @@
-"""A folder of images: <split>/<class>/<name>.jpg or .png."""
+"""Reads a folder of images, <split>/<class>/<name>.jpg or .png."""
 
 import pathlib
 import re
@@ -15,17 +15,19 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def source(directory: str, image_size: int | None) -> writer.Source:
-  """All images below `directory`; classes are those of all splits, sorted.
+  """Returns all images below `directory` as a data set of equal sizes.
 
-  An example is named by its path below the split.
+  The classes are the folders in all splits, sorted. An example is named by its
+  path below the split.
 
   Args:
-    directory: holds a folder per split, which holds a folder per class.
-    image_size: pixels; every image is cut to its central square and resized
-      to this. None stores the files as they are; they must have one size.
+    directory: contains a folder per split, with a folder per class.
+    image_size: side in pixels to which the central square of every image is
+      resized; None stores the files unchanged, all of which must then have the
+      same size.
 
   Raises:
-    DataError: naming the folder or file that is not as it should be.
+    DataError: naming the folder or file that is wrong, and what to do.
   """
   root, files, classes = _listed(directory)
   first = _read(files["train"][0], image_size)
@@ -44,19 +46,19 @@ def source(directory: str, image_size: int | None) -> writer.Source:
 def prepare(
   name: str, directory: str, data_dir: str, *, skip_damaged: bool
 ) -> pathlib.Path:
-  """Writes images that keep their sizes and bytes; returns the folder.
+  """Writes image files unchanged, with their own sizes; returns the folder.
 
-  As many as the disk takes: they are written in shards, on all cores, and an
-  interrupted attempt goes on where it was. Names and classes as in `source`.
+  It writes shards on all cores, so any number of images works, and an
+  interrupted attempt is continued. Names and classes are those of `source`.
 
   Args:
-    name: of the data set.
-    directory: holds a folder per split, which holds a folder per class.
-    data_dir: holds the prepared data sets.
+    name: name of the new data set.
+    directory: contains a folder per split, with a folder per class.
+    data_dir: folder of the prepared data sets.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
 
   Raises:
-    DataError: naming what is not as it should be.
+    DataError: naming the folder or file that is wrong, and what to do.
   """
   root, files, classes = _listed(directory)
   labels = {c: label for label, c in enumerate(classes)}
@@ -76,8 +78,8 @@ def prepare(
   source = writer.Source(_described(classes), classes, (None, None, 3), {})
   folder = pathlib.Path(data_dir).expanduser() / name / writer.VERSION
   with exclusive.one_preparer(name, data_dir):
-    writer.refuse(folder)
-    plan = shards.Plan(splits, "id", shards.as_it_is, skip_damaged)
+    writer.require_absent(folder)
+    plan = shards.Plan(splits, "id", shards.unchanged, skip_damaged)
     return shards.write(writer.builder(name, source), plan, data_dir)
 
 
@@ -88,40 +90,44 @@ def _described(classes: tuple[str, ...]) -> str:
 def _listed(
   directory: str,
 ) -> tuple[pathlib.Path, dict[str, list[pathlib.Path]], tuple[str, ...]]:
-  """(root, files by split, classes of all splits)."""
+  """Finds the images; returns (root, files by split, classes of all splits)."""
   root = pathlib.Path(directory).expanduser()
   if not root.is_dir():
-    raise errors.DataError(f"--folder={directory} is no folder")
+    raise errors.DataError(
+      f"--folder={directory} is no folder; give the folder that contains"
+      " <split>/<class>/*.jpg or *.png"
+    )
   files: dict[str, list[pathlib.Path]] = {}
   left_out = 0
   for split in sorted(path for path in root.iterdir() if path.is_dir()):
     for folder in sorted(path for path in split.iterdir() if path.is_dir()):
-      if folder.name[0] == ".":  # of some tool
+      if folder.name[0] == ".":  # made by a tool, such as .ipynb_checkpoints
         continue
       found = [p for p in sorted(folder.iterdir()) if p.name[0] != "."]
       images = [p for p in found if p.suffix.lower() in _SUFFIXES]
       if found and not images:
         raise errors.DataError(
-          f"{folder} has no *.jpg or *.png, which would leave out its class;"
-          " convert its files, or move it away"
+          f"{folder} has no *.jpg or *.png, so its class would be missing;"
+          " convert its files, or move the folder away"
         )
       left_out += len(found) - len(images)
       if images:
         files.setdefault(split.name, []).extend(images)
   if left_out:
     print(
-      f"rethink: {left_out:,} files that are no *.jpg or *.png are left out",
+      f"rethink: {left_out:,} files that are no *.jpg or *.png are left out;"
+      " convert them if they belong to the data set",
       file=sys.stderr,
     )
   for split in files:
     if not re.fullmatch(r"\w+(-\w+)*", split) or split == "all":
       raise errors.DataError(
-        f"{root / split}: {split!r} cannot be the name of a split; use letters,"
-        " digits, underscores and dashes, and not 'all'"
+        f"{root / split}: {split!r} cannot be the name of a split; rename the"
+        " folder, using letters, digits, underscores and dashes, but not 'all'"
       )
   if "train" not in files:
     raise errors.DataError(
-      f"--folder={directory} has no images in train/<class>/; wanted is"
+      f"--folder={directory} has no images in train/<class>/; arrange them as"
       " <split>/<class>/*.jpg or *.png, with a split named train"
     )
   classes = sorted({p.parent.name for paths in files.values() for p in paths})
@@ -134,8 +140,9 @@ def _items(root, paths, image_size, shape):
     found = _image(data, path).shape
     if found != shape:
       raise errors.DataError(
-        f"{path} has shape {found}, others have {shape}; give --image_size=N"
-        " to cut and resize every image, or --keep_sizes"
+        f"{path} has shape {found}, but other images have {shape}; give"
+        " --image_size=N to crop and resize all images, or --keep_sizes to"
+        " store them unchanged"
       )
     yield writer.Item(str(path.relative_to(root)), data, path.parent.name)
 

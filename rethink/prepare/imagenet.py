@@ -1,8 +1,8 @@
-"""ImageNet 2012 (ILSVRC), from two archives that have to be fetched by hand.
+"""Prepares ImageNet 2012 (ILSVRC) from two archives, downloaded by hand.
 
 Name, version, features, file names, labels and the order of the records are
-those of TFDS's stock builder (imagenet2012 5.1.0), which needs TensorFlow; ours
-does not. The test split, which has no public labels, is left out.
+those of TFDS's own builder (imagenet2012 5.1.0). That builder needs TensorFlow;
+this one does not. The test split is left out: it has no public labels.
 """
 
 import hashlib
@@ -21,8 +21,9 @@ from rethink.prepare import archives, exclusive, shard_jobs, shards
 
 NAME = "imagenet2012"
 _TRAIN, _VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
-_BLOCK = 2**20
-# As image-net.org lists them beside its links; what is verified is SHA-256.
+_BLOCK = 2**20  # bytes read at a time
+# image-net.org lists MD5 beside its links, so the message shows it; SHA-256 is
+# verified.
 _MD5 = {
   _TRAIN: "1d675b47d978889d74fa0da5fadfb00e",
   _VALIDATION: "29b22e2961454d5413ddabcf34fc5622",
@@ -32,25 +33,25 @@ _MD5 = {
 def prepare(
   data_dir: str, directory: str | None, *, skip_damaged: bool = False
 ) -> pathlib.Path:
-  """Writes ImageNet unless it is there; returns the folder.
+  """Writes ImageNet unless it exists already; returns the folder.
 
   Args:
-    data_dir: holds the prepared data sets.
-    directory: holds the archives; None takes `data_dir/downloads/manual`, where
-      TFDS's users have them.
+    data_dir: folder of the prepared data sets.
+    directory: folder with the archives; None uses `data_dir/downloads/manual`,
+      where TFDS expects them.
     skip_damaged: leave out images that cannot be decoded; official archives
       have none.
 
   Raises:
     DataError: if an archive is missing or changed, an image is damaged, or the
-      disk refuses.
+      data set cannot be written.
   """
   import tensorflow_datasets as tfds
 
   stock: Any = tfds.builder_cls(NAME)
   root = pathlib.Path(data_dir).expanduser()
   folder = root / NAME / str(stock.VERSION)
-  if folder.exists():  # also where the disk is read-only and takes no lock
+  if folder.exists():  # before locking: a read-only disk takes no lock
     return folder
   source = (
     pathlib.Path(directory).expanduser()
@@ -63,7 +64,7 @@ def prepare(
     if folder.exists():
       return folder
     splits = _splits(source, wanted, stock(data_dir=str(root)).info)
-    plan = shards.Plan(splits, "file_name", fix, skip_damaged)
+    plan = shards.Plan(splits, "file_name", convert, skip_damaged)
 
     class Builder(stock, skip_registration=True):  # pyright: ignore
       pass
@@ -75,10 +76,11 @@ def prepare(
 def _check(
   source: pathlib.Path, wanted: Mapping[str, archives.Registered]
 ) -> None:
-  """Says what will be done, or what has to be fetched first.
+  """Checks that both archives are there, and prints what will be done.
 
   Raises:
-    DataError: if an archive is missing or has another size than the official.
+    DataError: with download instructions, if an archive is missing or differs
+      in size from the official one.
   """
   faults = []
   for name in (_TRAIN, _VALIDATION):
@@ -86,7 +88,9 @@ def _check(
     if not path.is_file():
       faults.append(f"{path} is missing")
     elif path.stat().st_size != wanted[name].size:
-      faults.append(f"{path} has {path.stat().st_size} bytes: cut or re-packed")
+      faults.append(
+        f"{path} has {path.stat().st_size} bytes: it is truncated or re-packed"
+      )
   if faults:
     listed = "".join(
       f"\n  {name}: {wanted[name].size} bytes, MD5 {_MD5[name]},"
@@ -94,19 +98,19 @@ def _check(
       for name in (_TRAIN, _VALIDATION)
     )
     raise errors.DataError(
-      "; ".join(faults) + "\nImageNet has to be fetched by hand: register on"
-      " https://image-net.org/download-images, take 'Training images (Task 1 &"
-      " 2)' and 'Validation images (all tasks)' of ILSVRC2012, and put both"
-      f" archives, not unpacked, into one folder:{listed}\nthen run"
-      f" python -m rethink.prepare {NAME} --archives=FOLDER (it needs as much"
+      "; ".join(faults) + "\nImageNet has to be downloaded by hand: register on"
+      " https://image-net.org/download-images, download 'Training images (Task"
+      " 1 & 2)' and 'Validation images (all tasks)' of ILSVRC2012, and put both"
+      f" archives, without unpacking them, into one folder:{listed}\nThen run"
+      f" python -m rethink.prepare {NAME} --archives=FOLDER (it needs the same"
       " space again under --data_dir)"
     )
   total = sum(wanted[name].size for name in (_TRAIN, _VALIDATION))
   print(
-    f"rethink: {total / 1e9:.1f} GB of archives in {source}: they are read once"
-    " to verify their SHA-256 and to find the images, then once more, image by"
-    " image, into shards; both stay as they are. If this is interrupted, the"
-    " same command goes on with the shards that are missing.",
+    f"rethink: reading {total / 1e9:.1f} GB of archives in {source} twice: once"
+    " to verify their SHA-256 and to find the images, and once to write the"
+    " images into shards. The archives are not changed. If this is interrupted,"
+    " run the same command again: it writes only the shards that are missing.",
     file=sys.stderr,
     flush=True,
   )
@@ -120,11 +124,12 @@ def _splits(
   to_label = info.features["label"].str2int
   train = [
     piece._replace(label=to_label(wnid))
-    for wnid, piece in survey(source / _TRAIN, wanted[_TRAIN])
+    for wnid, piece in find_images(source / _TRAIN, wanted[_TRAIN])
   ]
-  found = [p for _, p in survey(source / _VALIDATION, wanted[_VALIDATION])]
+  found = [p for _, p in find_images(source / _VALIDATION, wanted[_VALIDATION])]
   path = tfds.core.tfds_path(f"datasets/{NAME}/validation_labels.txt")
-  # A label per line, in the order of the sorted names, not of the archive.
+  # The file has a label per line, in the order of the sorted image names, which
+  # is not the order of the archive.
   names = sorted(piece.name for piece in found)
   labels = dict(
     zip(names, path.read_text().split(), strict=False)  # tests have fewer
@@ -133,17 +138,17 @@ def _splits(
   return {"train": train, "validation": validation}
 
 
-def survey(
+def find_images(
   path: pathlib.Path, wanted: archives.Registered
 ) -> Iterator[tuple[str, shard_jobs.Piece]]:
-  """Finds the images in an archive, reading it once from begin to end.
+  """Finds the images in an archive and verifies it, reading it once.
 
   Args:
-    path: a tar of images, or of tars of the images of a class.
-    wanted: what is registered of it.
+    path: a tar of images, or a tar with an inner tar of images per class.
+    wanted: size and SHA-256 of the official archive.
 
   Yields:
-    (name of the inner tar without ".tar" or "", image with label -1).
+    (name of the inner tar without ".tar", or "", image with label -1).
 
   Raises:
     DataError: at the end, if the archive is not the official one.
@@ -152,21 +157,21 @@ def survey(
     with open(path, "rb") as file:
       hashed = _Hashed(file)
       found = list(_members(hashed, str(path)))
-      while hashed.read(_BLOCK):  # what lies behind the last member
+      while hashed.read(_BLOCK):  # hashes the padding after the last member
         pass
   except (OSError, tarfile.TarError) as error:
     raise errors.DataError(f"{path} cannot be read: {error}") from error
   sha256 = hashed.digest.hexdigest()
   if sha256 != wanted.sha256:
     raise errors.DataError(
-      f"{path} is changed (SHA-256 {sha256}, wanted {wanted.sha256}); fetch it"
-      " again: a re-packed archive never matches"
+      f"{path} is changed (SHA-256 {sha256}, expected {wanted.sha256});"
+      " download it again: a re-packed archive never matches"
     )
   yield from found
 
 
 class _Hashed:
-  """A file that is hashed as it is read; it cannot be rewound."""
+  """A file that is hashed while it is read from beginning to end."""
 
   def __init__(self, file: Any):
     self._file, self.digest = file, hashlib.sha256()
@@ -193,11 +198,12 @@ def _members(
         yield wnid, piece
 
 
-def fix(name: str, data: bytes) -> bytes:
-  """Stores RGB JPEGs where the archive has CMYK ones, or a PNG, as TFDS does.
+def convert(name: str, data: bytes) -> bytes:
+  """Converts the archive's CMYK JPEGs, and its one PNG, to RGB JPEGs as TFDS.
 
-  The PNG becomes the very bytes that TFDS writes. The CMYK images differ by a
-  few grey levels, for TensorFlow decodes them by a faster, rougher transform.
+  All other images are returned unchanged. The PNG becomes the same bytes that
+  TFDS writes. The CMYK images differ from TFDS's by a few grey levels, because
+  TensorFlow decodes them with a faster, less precise transform.
 
   Raises:
     DataError: if such an image cannot be decoded.
@@ -211,12 +217,14 @@ def fix(name: str, data: bytes) -> bytes:
     with PIL.Image.open(io.BytesIO(data)) as image:
       if image.mode == "CMYK":
         stored = np.asarray(image).astype(np.int32)
-        if "adobe" in image.info:  # Pillow inverts; TensorFlow only others
+        # Pillow inverts all CMYK images, TensorFlow only those without Adobe's
+        # marker.
+        if "adobe" in image.info:
           stored = 255 - stored
         rgb = (stored[..., :3] * stored[..., 3:] // 255).astype(np.uint8)
       else:
         rgb = np.asarray(image.convert("RGB"))
-  except Exception as error:  # Pillow raises what it likes
+  except Exception as error:  # Pillow raises many kinds for damaged files
     raise errors.DataError(f"image {name!r} is damaged: {error}") from None
   buffer = io.BytesIO()
   PIL.Image.fromarray(rgb).save(

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, from their official .gz files."""
+"""Reads MNIST and Fashion-MNIST from their official .gz files."""
 
 import gzip
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,13 @@ from rethink.prepare import writer
 
 
 def content(files: Mapping[str, bytes]) -> writer.Content:
-  """The four files -> examples in the order of the files.
+  """Reads the examples of both splits, in the order of the files.
 
-  The stock builders store no id; see `datasets` for what names an example.
+  TFDS's own builders store no id; `tfds_records.name` says how an example is
+  named then.
   """
   return writer.Content(
-    class_names={},  # the stock builder knows them
+    class_names={},  # TFDS's own builder knows them
     splits={"train": _split(files, "train"), "test": _split(files, "t10k")},
   )
 
@@ -28,7 +29,7 @@ def _split(files: Mapping[str, bytes], prefix: str) -> Iterator[dict[str, Any]]:
 
 
 def _array(compressed: bytes) -> np.ndarray:
-  """IDX: 0, 0, type 8 (uint8), number of axes, their lengths, the values."""
+  """Decodes IDX: 0, 0, type 8 (uint8), number of axes, lengths, values."""
   data = gzip.decompress(compressed)
   shape = np.frombuffer(data, ">u4", count=data[3], offset=4)
   return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)

@@ -1,9 +1,9 @@
-"""The paper's small data sets, as the stock builders of TFDS write them.
+"""Prepares the paper's small data sets exactly as TFDS's own builders do.
 
-Name, version, features and description are those of the installed TFDS; what
-reads the archives is ours and needs no TensorFlow. Ids, labels, pixels and the
-order of the records are equal to the stock builder's, which shuffles by a hash
-of the same keys.
+Name, version, features and description come from the installed TFDS. The
+archives are read by our own code, which needs no TensorFlow. Ids, labels,
+pixels and the order of the records equal those of TFDS's builders, because both
+shuffle by a hash of the same keys.
 """
 
 import pathlib
@@ -21,25 +21,26 @@ CONTENT: Mapping[str, Callable[[Mapping[str, bytes]], writer.Content]] = {
 
 
 def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
-  """Writes a data set unless it is there; returns the folder.
+  """Writes a data set unless it exists already; returns the folder.
 
-  Unlike a folder of images it can have one content only, so that finding it
-  there is as good as making it.
+  An existing one is accepted, because the content of an official data set is
+  fixed.
 
   Args:
-    name: of CONTENT.
-    data_dir: holds the prepared data sets.
-    directory: holds the official archives; None downloads them.
+    name: a key of CONTENT.
+    data_dir: folder of the prepared data sets.
+    directory: folder with the official archives; None downloads them.
 
   Raises:
-    DataError: if an archive is missing or changed, or the disk refuses.
+    DataError: if an archive is missing or changed, or the data set cannot be
+      written.
   """
   import tensorflow_datasets as tfds
 
   stock: Any = tfds.builder_cls(name)
   root = pathlib.Path(data_dir).expanduser()
   folder = root / name / str(stock.VERSION)
-  if folder.exists():  # also where the disk is read-only and takes no lock
+  if folder.exists():  # before locking: a read-only disk takes no lock
     return folder
   with exclusive.one_preparer(name, data_dir):
     if not folder.exists():

@@ -1,4 +1,4 @@
-"""One shard: encoded images, from where they lie into an ArrayRecord file."""
+"""Writes one shard: copies encoded images into an ArrayRecord file."""
 
 import io
 import json
@@ -11,18 +11,18 @@ from rethink import errors
 from rethink.pipeline import tfds_records
 from rethink.storage import files
 
-DONE = "done"  # a folder beside the shards; its files say which are whole
+DONE = "done"  # folder beside the shards with a file for every complete shard
 
 
 class Piece(NamedTuple):
-  """An encoded image, and where it lies.
+  """An encoded image as a range of bytes in a file.
 
   Attributes:
-    name: unique within the split; the example's identity for ever.
-    label: the class, by position.
-    path: of the file that holds it.
-    offset: bytes before it in that file.
-    size: bytes.
+    name: unique within the split; the permanent identity of the example.
+    label: position of its class.
+    path: file that contains the image.
+    offset: position of its first byte in that file.
+    size: in bytes.
   """
 
   name: str
@@ -32,10 +32,10 @@ class Piece(NamedTuple):
   size: int
 
   def read(self) -> bytes:
-    """The encoded image.
+    """Reads the encoded image.
 
     Raises:
-      DataError: if the file ends before it does, or cannot be read.
+      DataError: if the file cannot be read or is too short.
     """
     try:
       with open(self.path, "rb") as file:
@@ -43,17 +43,20 @@ class Piece(NamedTuple):
     except OSError as error:
       raise errors.DataError(f"cannot read {self.path}: {error}") from error
     if len(data) != self.size:
-      raise errors.DataError(f"{self.path} ends within {self.name!r}")
+      raise errors.DataError(
+        f"{self.path} is truncated: it ends within {self.name!r}; restore the"
+        " file and run the same command again"
+      )
     return data
 
 
 class Written(NamedTuple):
-  """What is in a shard.
+  """The content of a written shard.
 
   Attributes:
-    count: records.
-    num_bytes: of all records.
-    skipped: a line for each damaged image that was left out.
+    count: number of records.
+    num_bytes: size of all records.
+    skipped: one line per damaged image that was left out.
   """
 
   count: int
@@ -66,17 +69,17 @@ def write_shard(
   pieces: Sequence[Piece],
   features: Any,
   id_feature: str,
-  fix: Callable[[str, bytes], bytes],
+  convert: Callable[[str, bytes], bytes],
   skip_damaged: bool,
 ) -> Written:
-  """Writes a shard, unless an earlier process has.
+  """Writes a shard, unless an earlier process has written it.
 
   Args:
-    path: of the shard.
+    path: path of the shard.
     pieces: its images, in order.
-    features: of the data set.
-    id_feature: the feature that stores the name.
-    fix: (name, data) -> what is stored in place of an image.
+    features: TFDS features of the data set.
+    id_feature: feature that stores the name.
+    convert: (name, encoded image) -> the encoded image to store.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
 
   Raises:
@@ -88,6 +91,7 @@ def write_shard(
   mark = final.parent / DONE / f"{final.name}.json"
   if mark.exists():
     known = Written(**json.loads(mark.read_text()))
+    # Without --skip_damaged a shard with gaps is written again, and raises.
     if skip_damaged or not known.skipped:
       return known
   partial = final.with_name(f"{final.name}.partial")
@@ -97,13 +101,14 @@ def write_shard(
     for piece in pieces:
       data = piece.read()
       try:
-        data = fix(piece.name, data)
+        data = convert(piece.name, data)
         tfds_records.decode(data, piece.name)
       except errors.DataError as error:
         if not skip_damaged:
           raise errors.DataError(
-            f"{error}; it lies in {piece.path} at byte {piece.offset},"
-            f" {piece.size} bytes long; --skip_damaged leaves such images out"
+            f"{error}; it is in {piece.path} at byte {piece.offset},"
+            f" {piece.size} bytes long; give --skip_damaged to leave such"
+            " images out"
           ) from None
         skipped.append(str(error))
         continue
@@ -119,6 +124,7 @@ def write_shard(
       num_bytes += len(record)
   finally:
     writer.close()
+  # The mark comes last: it means that the shard is complete.
   os.replace(partial, final)
   result = Written(count, num_bytes, skipped)
   files.write_json(mark, result._asdict())

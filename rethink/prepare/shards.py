@@ -1,9 +1,10 @@
 """Writes image data sets of any size, without TensorFlow, on all cores.
 
 Order and sharding are those of TFDS's own writer, which shuffles by a hash of
-split and key. Only names, sizes and places of the images are held in memory:
-once the order is known, every shard is written by itself, reading each image
-from where it lies. A killed preparer leaves whole shards, which are kept.
+split and key. Memory contains only names, sizes and positions of the images.
+Once the order is known, shards are written independently of each other, reading
+every image from its source. If the process is killed, the next attempt keeps
+the complete shards.
 """
 
 import concurrent.futures
@@ -23,46 +24,46 @@ from rethink import errors
 from rethink.prepare import shard_jobs
 from rethink.storage import files
 
-_PLAN = "plan.txt"  # a digest of what is to be written
+_PLAN = "plan.txt"  # digest of the plan that the shards in a folder belong to
 
 
 class Plan(NamedTuple):
-  """What is to be written.
+  """A data set to write.
 
   Attributes:
     splits: the images of each split, in any order.
-    id_feature: the feature that stores the name.
-    fix: (name, data) -> what is stored in place of an image; a function of a
-      module, as other processes call it.
+    id_feature: feature that stores the name.
+    convert: (name, encoded image) -> the encoded image to store. Must be a
+      function at module level, because other processes call it.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
   """
 
   splits: Mapping[str, Sequence[shard_jobs.Piece]]
   id_feature: str
-  fix: Callable[[str, bytes], bytes]
+  convert: Callable[[str, bytes], bytes]
   skip_damaged: bool
 
 
-def as_it_is(name: str, data: bytes) -> bytes:
-  """The `fix` that changes nothing."""
+def unchanged(name: str, data: bytes) -> bytes:
+  """Returns the image as it is, for `Plan.convert`."""
   del name
   return data
 
 
 def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
-  """Writes `data_dir/name/version`, whole or not at all; returns the folder.
+  """Writes `data_dir/name/version`, completely or not at all; returns it.
 
   The caller holds the data set's lock.
 
   Args:
     builder_class: a tfds builder with features image, label and
       `plan.id_feature`; it gives name, version and description.
-    plan: the content.
-    data_dir: holds the prepared data sets.
+    plan: the data set to write.
+    data_dir: folder of the prepared data sets.
 
   Raises:
-    DataError: naming the image that cannot be read or decoded, or if the disk
-      refuses. Shards that are whole are kept for the next attempt.
+    DataError: naming an image that cannot be read or decoded, or if the disk
+      cannot be written. Complete shards are kept for the next attempt.
   """
   root = pathlib.Path(data_dir).expanduser()
   builder = builder_class(data_dir=str(root), file_format="array_record")
@@ -90,8 +91,8 @@ def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
     if skipped:
       files.write(folder / "skipped.txt", "\n".join(skipped) + "\n")
       print(
-        f"rethink: {len(skipped)} damaged images were left out;"
-        f" {target / 'skipped.txt'} names them",
+        f"rethink: {len(skipped)} damaged images were left out; they are listed"
+        f" in {target / 'skipped.txt'}",
         file=sys.stderr,
       )
     (folder / _PLAN).unlink()
@@ -99,7 +100,7 @@ def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
     os.replace(folder, target)
   except errors.DataError:
     raise
-  except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
+  except (OSError, RuntimeError) as error:  # RuntimeError is ArrayRecord's
     raise errors.DataError(
       f"cannot write data set {builder.name!r} to {target}: {error}"
     ) from error
@@ -128,7 +129,7 @@ def _describe(
   templates: Mapping[str, Any],
   written: Mapping[str, Sequence[shard_jobs.Written]],
 ) -> None:
-  """Writes what TFDS has to know of the shards."""
+  """Writes the metadata files that TFDS reads the shards by."""
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core import splits
 
@@ -148,16 +149,18 @@ def _describe(
 def _shards(
   split: str, images: Sequence[shard_jobs.Piece]
 ) -> list[list[shard_jobs.Piece]]:
-  """The images in TFDS's order, cut as TFDS cuts them.
+  """Sorts the images in TFDS's order and divides them into shards as TFDS does.
 
-  TFDS counts the bytes of whole records, here those of the images count: about
-  a hundred bytes less each.
+  TFDS chooses the number of shards by the size of the records. Here the size of
+  the images is used, which is about a hundred bytes less per record.
   """
   from tensorflow_datasets.core import hashing
   from tensorflow_datasets.core.utils import shard_utils
 
   if len({image.name for image in images}) != len(images):
-    raise errors.DataError(f"split {split!r} names an image twice")
+    raise errors.DataError(
+      f"split {split!r} has two images of the same name; rename one of them"
+    )
   hasher = hashing.Hasher(split)
   ordered = sorted(images, key=lambda image: hasher.hash_key(image.name))
   number = shard_utils.ShardConfig().get_number_shards(
@@ -170,11 +173,16 @@ def _shards(
 
 
 def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
-  """Makes the folder, or keeps that of a killed preparer of the same plan."""
+  """Makes the folder, or keeps that of an interrupted attempt at the same plan.
+
+  Raises:
+    DataError: if the data set does not fit on the disk.
+  """
   digest = hashlib.blake2b(digest_size=16)
   total = 0
   for split, images in plan.splits.items():
-    # Whether damaged images may be left out concerns the shards with some.
+    # `skip_damaged` is not part of the plan: it matters only for shards with
+    # damaged images, and `write_shard` writes those again.
     digest.update(f"{split} {plan.id_feature}\n".encode())
     for image in images:
       digest.update(repr(image).encode())
@@ -186,8 +194,9 @@ def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
     free = shutil.disk_usage(root).free
     if free < total:
       raise errors.DataError(
-        f"the disk of {root} has {free / 1e9:.1f} GB free, the data set takes"
-        f" {total / 1e9:.1f} GB"
+        f"the data set takes {total / 1e9:.1f} GB, but the disk of {root} has"
+        f" only {free / 1e9:.1f} GB free; make room, or choose another"
+        " --data_dir"
       )
     files.write(same, digest.hexdigest())
 
@@ -197,9 +206,9 @@ def _write_all(
   features: Any,
   plan: Plan,
 ) -> dict[str, list[shard_jobs.Written]]:
-  """Writes all shards that are not whole yet, in the order of the splits."""
+  """Writes all shards that are not complete yet; returns their contents."""
   processes = min(len(os.sched_getaffinity(0)), len(jobs))
-  common = features, plan.id_feature, plan.fix, plan.skip_damaged
+  common = features, plan.id_feature, plan.convert, plan.skip_damaged
   if processes == 1:
     done = [
       shard_jobs.write_shard(path, part, *common) for _, path, part in jobs
@@ -217,8 +226,9 @@ def _write_all(
       done = [future.result() for future in futures]
     except concurrent.futures.BrokenExecutor as error:
       raise errors.DataError(
-        f"a process that writes shards was killed ({error}), perhaps for want"
-        " of memory; run the same command again, it goes on where it was"
+        f"a process that writes shards was killed ({error}), perhaps because"
+        " memory ran out; run the same command again to write the missing"
+        " shards"
       ) from error
     finally:
       pool.shutdown(cancel_futures=True)
@@ -229,7 +239,10 @@ def _write_all(
 
 
 def _report(futures: Sequence[concurrent.futures.Future]) -> None:
-  """Waits; says every half minute how far it is. A failure raises at once."""
+  """Waits for all shards and prints progress every half minute.
+
+  An exception in a shard is raised at once.
+  """
   began = said = time.monotonic()
   for count, future in enumerate(
     concurrent.futures.as_completed(futures), start=1
@@ -246,7 +259,11 @@ def _report(futures: Sequence[concurrent.futures.Future]) -> None:
 
 
 def _die_with_parent() -> None:
-  """Lets no worker survive a preparer that is killed: it holds the lock."""
+  """Makes a worker exit when its parent does.
+
+  Otherwise a worker of a killed process would go on writing, while the next
+  process holds the lock and writes the same shards.
+  """
   parent = multiprocessing.parent_process()
   assert parent
 

@@ -1,6 +1,7 @@
-"""Any other image classification that TFDS has a builder for.
+"""Prepares any other image classification that TFDS has a builder for.
 
-The stock builders need TensorFlow, which the extra `prepare` installs.
+TFDS's own ("stock") builders need TensorFlow, which the extra `prepare`
+installs.
 """
 
 import importlib.util
@@ -11,12 +12,12 @@ from rethink.prepare import exclusive, writer
 
 
 def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
-  """Runs a stock builder unless its data set is there; returns the folder.
+  """Runs TFDS's builder unless its data set exists; returns the folder.
 
   Args:
     name: "name" or "name/config" in TFDS.
-    data_dir: holds the prepared data sets.
-    directory: archives that need not, or cannot, be downloaded.
+    data_dir: folder of the prepared data sets.
+    directory: folder with archives that cannot, or need not, be downloaded.
 
   Raises:
     ConfigError: if TFDS has no such builder.
@@ -28,8 +29,8 @@ def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
     tfds.builder_cls(name.partition("/")[0])
   except tfds.core.DatasetNotFoundError:
     raise errors.ConfigError(
-      f"{name!r} is no data set that TFDS has a builder for; give --folder=DIR"
-      " or --npz=FILE"
+      f"{name!r} is no data set that TFDS has a builder for; correct the name,"
+      " or give your own data by --folder=DIR or --npz=FILE"
     ) from None
   if importlib.util.find_spec("tensorflow") is None:
     raise errors.DataError(
@@ -45,13 +46,13 @@ def prepare(name: str, data_dir: str, directory: str | None) -> pathlib.Path:
         file_format="array_record",
       )
       folder = pathlib.Path(builder.data_path)
-      writer.clear(folder.parent, folder.name)
+      writer.remove_incomplete(folder.parent, folder.name)
       builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
           manual_dir=directory, try_download_gcs=False
         )
       )
-    except Exception as error:  # 245 builders raise what they like
+    except Exception as error:  # TFDS's builders raise exceptions of all kinds
       raise errors.DataError(
         f"the stock builder of {name!r} failed: {error}"
       ) from error

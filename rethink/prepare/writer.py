@@ -1,4 +1,4 @@
-"""Writes a classification data set as TFDS does, without TensorFlow."""
+"""Writes image classification data sets as TFDS does, without TensorFlow."""
 
 import io
 import pathlib
@@ -18,12 +18,12 @@ VERSION = "1.0.0"
 
 
 class Item(NamedTuple):
-  """One example on its way to disk.
+  """One example to write.
 
   Attributes:
-    name: unique within the split; the example's identity for ever.
-    image: an encoded PNG or JPEG, stored as it is, or uint8[h, w, c].
-    label: the class, by name.
+    name: unique within the split; the permanent identity of the example.
+    image: an encoded PNG or JPEG, stored unchanged, or uint8[h, w, c].
+    label: name of the class.
   """
 
   name: str
@@ -32,13 +32,13 @@ class Item(NamedTuple):
 
 
 class Source(NamedTuple):
-  """A data set before it is prepared.
+  """A data set to write.
 
   Attributes:
-    description: one sentence: where the images come from.
-    classes: names; the label is the position.
+    description: one sentence on where the images come from.
+    classes: names of the classes; the label is the position.
     shape: (height, width, channels) of every image; None where they differ.
-    splits: what is to be written, by split.
+    splits: the examples of each split.
   """
 
   description: str
@@ -48,12 +48,12 @@ class Source(NamedTuple):
 
 
 class Content(NamedTuple):
-  """What a builder of TFDS's data sets reads from their archives.
+  """The content of the official archives of a data set.
 
   Attributes:
-    class_names: by label feature, where they come with the archives.
-    splits: by split, the features of its examples; the position is the key by
-      which TFDS shuffles.
+    class_names: class names by label feature, if the archives contain them.
+    splits: for each split, the features of its examples. TFDS shuffles by a
+      hash of the position.
   """
 
   class_names: Mapping[str, Sequence[str]]
@@ -63,39 +63,40 @@ class Content(NamedTuple):
 def write(
   name: str, source: Source, data_dir: str, *, keep: bool = False
 ) -> pathlib.Path:
-  """Writes `data_dir/name/1.0.0`, whole or not at all; returns the folder.
+  """Writes `data_dir/name/1.0.0` completely or not at all; returns the folder.
 
   Args:
-    name: of the data set.
+    name: name of the data set.
     source: its content.
-    data_dir: holds the prepared data sets.
-    keep: one that is there already is as good, for the content never changes.
+    data_dir: folder of the prepared data sets.
+    keep: accept an existing data set; for sources whose content is fixed.
 
   Raises:
-    DataError: if it is there already and not to be kept, or cannot be written.
+    DataError: if the data set exists and `keep` is False, or if it cannot be
+      written.
   """
   folder = pathlib.Path(data_dir).expanduser() / name / VERSION
-  if keep and folder.exists():  # also on a disk that takes no lock
+  if keep and folder.exists():  # before locking: a read-only disk takes no lock
     return folder
   with exclusive.one_preparer(name, data_dir):
     if keep and folder.exists():
       return folder
-    refuse(folder)
+    require_absent(folder)
     build(builder(name, source), data_dir)
   return folder
 
 
-def refuse(folder: pathlib.Path) -> None:
-  """Raises a DataError if the folder of a data set is there already."""
+def require_absent(folder: pathlib.Path) -> None:
+  """Raises a DataError if the folder of a data set exists already."""
   if folder.exists():
     raise errors.DataError(
-      f"data set {folder.parent.name!r} is in {folder} already; delete that"
-      " folder first if it is to be made anew"
+      f"data set {folder.parent.name!r} exists already in {folder}; to make it"
+      " again, delete that folder first"
     )
 
 
 def builder(name: str, source: Source) -> Any:
-  """The class of a builder that writes a source."""
+  """Returns the class of a tfds builder that writes a source."""
   import tensorflow_datasets as tfds
 
   class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -139,14 +140,14 @@ def builder(name: str, source: Source) -> Any:
 
 
 def build(builder_class, data_dir: str) -> None:
-  """Lets a builder write its data set; the caller holds the lock.
+  """Writes the data set of a builder; the caller holds the lock.
 
   Args:
     builder_class: a tfds.core.GeneratorBasedBuilder that downloads nothing.
-    data_dir: holds the prepared data sets.
+    data_dir: folder of the prepared data sets.
 
   Raises:
-    DataError: if it cannot be written; nothing of it is left then.
+    DataError: if it cannot be written; nothing of it is left on disk then.
   """
   import tensorflow_datasets as tfds
 
@@ -155,32 +156,33 @@ def build(builder_class, data_dir: str) -> None:
   name = builder_class.name
   root = pathlib.Path(data_dir).expanduser()
   try:
-    clear(root / name, str(builder_class.VERSION))
+    remove_incomplete(root / name, str(builder_class.VERSION))
     builder = builder_class(data_dir=str(root), file_format="array_record")
     with tempfile.TemporaryDirectory() as unused:
       builder.download_and_prepare(
         download_dir=unused,
         download_config=tfds.download.DownloadConfig(try_download_gcs=False),
       )
-  except ImportError as error:  # TFDS spills what it shuffles through it
+  except ImportError as error:
+    # Beyond 1 GiB, TFDS shuffles in files that it writes with TensorFlow.
     raise errors.DataError(
-      f"data set {name!r} has a split of over 1 GiB, which takes TensorFlow to"
-      " write: pip install -c constraints.txt -e '.[prepare]'"
+      f"data set {name!r} has a split of over 1 GiB, which only TensorFlow can"
+      " write; install it: pip install -c constraints.txt -e '.[prepare]'"
     ) from error
-  except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter
+  except (OSError, RuntimeError) as error:  # RuntimeError is ArrayRecord's
     raise errors.DataError(
       f"cannot write data set {name!r} to {root / name}: {error}"
     ) from error
 
 
-def clear(root: pathlib.Path, version: str) -> None:
-  """Removes what a killed preparer left; the lock says that none is alive."""
+def remove_incomplete(root: pathlib.Path, version: str) -> None:
+  """Removes the files of an interrupted attempt; the caller holds the lock."""
   for left in root.glob(f"incomplete.*_{version}"):
     shutil.rmtree(left)
 
 
 def png(image: np.ndarray) -> io.BytesIO:
-  """Encodes uint8[h, w, c]; TFDS itself would need TensorFlow for it."""
+  """Encodes uint8[h, w, c] as PNG, which TFDS itself does with TensorFlow."""
   image = image[..., 0] if image.shape[-1] == 1 else image
   buffer = io.BytesIO()
   PIL.Image.fromarray(image).save(buffer, format="PNG")
