@@ -1,1 +1,1 @@
-"""The run directory on disk and in buckets: records, states, locks."""
+"""Run directories on disk and in buckets: records, saved states, locks."""

@@ -1,7 +1,8 @@
 """The lock of a run directory in a bucket: an object with a heartbeat.
 
-It is created if absent and written again while its holder lives; the bucket's
-generations decide who has it, and its clock how long a holder has been silent.
+The holder creates the object if there is none and rewrites it while it lives.
+Each write names the generation that it replaces, so that the bucket lets one of
+several processes win; the bucket's clock tells how long a holder was silent.
 """
 
 import contextlib
@@ -18,8 +19,9 @@ from typing import Any
 from rethink import errors
 from rethink.storage import locks
 
-# How long to wait for a holder: it may be leaving, or be dead for less than
-# locks.STALE_SECONDS, as when a scheduler starts a killed run again at once.
+# How long to wait for another holder. It may be about to exit, or it may have
+# died less than locks.STALE_SECONDS ago, as when a scheduler restarts a killed
+# run at once.
 WAIT_SECONDS = 90.0
 _POLL_SECONDS = 5.0
 # Of one request: a hanging connection should not cost the bucket_lock.
@@ -30,8 +32,9 @@ class BucketLock:
   """The lock of a folder in a bucket, held inside a `with` block.
 
   Attributes:
-    lost: whether another process has taken it over. The lock file of the local
-      copy then names that one, so that the run stops as it would on a disk.
+    lost: whether another process has taken the lock over. The lock file in the
+      local copy then names that process, so that the run stops as it would on
+      a disk.
   """
 
   def __init__(self, bucket: Any, folder: str, copy: pathlib.Path):
@@ -50,19 +53,19 @@ class BucketLock:
     self._one_at_a_time = threading.Lock()
     self._stop = threading.Event()
     self._thread = threading.Thread(target=self._beat, daemon=True)
-    self._written = 0.0  # when it last was, by this machine's clock
+    self._written = 0.0  # time of the last write, by this machine's clock
     self.lost = False
 
   def __enter__(self) -> "BucketLock":
-    """Takes it, after its holder has left or has been silent for long enough.
+    """Acquires the lock once its holder has released it or counts as dead.
 
     Raises:
-      ConfigError: if its holder lives on for WAIT_SECONDS.
+      ConfigError: if the holder is still alive after WAIT_SECONDS.
     """
     began, told = time.monotonic(), False
     while not self._write(0):
       current = self._bucket.get_blob(self._name)
-      if current is None:  # released meanwhile
+      if current is None:  # released since the failed write
         continue
       who, age = _holder(current), self._age(current)
       if age > locks.STALE_SECONDS:
@@ -73,9 +76,11 @@ class BucketLock:
       used = f"{self._where} is in use by {who}, last seen {age:.0f} s ago"
       left = began + WAIT_SECONDS - time.monotonic()
       if left <= 0:
-        raise errors.ConfigError(f"{used}; stop it, or give another --workdir")
+        raise errors.ConfigError(
+          f"{used}; stop that process, or give another --workdir"
+        )
       if not told:
-        _say(f"{used}; waiting for its end, {left:.0f} s at most")
+        _say(f"{used}; waiting up to {left:.0f} s for it to end")
         told = True
       time.sleep(min(_POLL_SECONDS, left))
     self._thread.start()
@@ -85,33 +90,36 @@ class BucketLock:
     self._stop.set()
     self._thread.join()
     if not self.lost:
-      with contextlib.suppress(Exception):  # it becomes stale by itself
+      with contextlib.suppress(Exception):  # without heartbeats it goes stale
         self._blob.delete(if_generation_match=self._blob.generation)
 
   def check(self) -> None:
-    """Makes sure that this process still has it; cheap while it beats.
+    """Checks that this process still holds the lock.
+
+    The bucket is asked only if the last heartbeat is not recent.
 
     Raises:
-      LostError: if another process has taken it over.
-      Exception: whatever the client raises, if the bucket does not answer.
+      LostError: if another process has taken the lock over.
+      Exception: whatever the client raises if the bucket does not answer.
     """
     silent = time.monotonic() - self._written
     recent = silent < 2 * locks.HEARTBEAT_SECONDS
     if self.lost or (not recent and not self.renew()):
       raise locks.LostError(
         f"{self._where} was taken over by another process while this one did"
-        " not respond; it leaves the run to that one"
+        " not respond; this process stops"
       )
 
   def renew(self) -> bool:
-    """Whether this process still has it; asks the bucket.
+    """Renews the heartbeat; returns whether this process holds the lock.
 
     Raises:
-      Exception: whatever the client raises, if the bucket does not answer.
+      Exception: whatever the client raises if the bucket does not answer.
     """
     with self._one_at_a_time:
       if not self.lost and not self._write(self._blob.generation):
-        # If whoever took it has gone already, nobody is named.
+        # The process that took the lock may have released it already; then its
+        # name is unknown.
         text = '{"token": "another"}'
         with contextlib.suppress(Exception):
           text = self._bucket.blob(self._name).download_as_text()
@@ -121,11 +129,17 @@ class BucketLock:
 
   def _beat(self) -> None:
     while not self.lost and not self._stop.wait(locks.HEARTBEAT_SECONDS):
-      with contextlib.suppress(Exception):  # a bucket that is away for a while
+      with contextlib.suppress(
+        Exception
+      ):  # the bucket may be unreachable for a while
         self.renew()
 
   def _write(self, generation: int) -> bool:
-    """Replaces the lock of this generation, 0 for none; False if it is not."""
+    """Writes the lock if the object has this generation; returns success.
+
+    Args:
+      generation: of the object to replace; 0 if there must be none.
+    """
     from google.api_core import exceptions  # pyright: ignore
 
     began = time.monotonic()
@@ -136,7 +150,8 @@ class BucketLock:
       self._written = began
       return True
     except exceptions.PreconditionFailed:
-      # The answer to an earlier attempt may have been lost.
+      # The client retries: an earlier attempt may have succeeded and only its
+      # answer was lost.
       current = self._bucket.get_blob(self._name)
       with contextlib.suppress(exceptions.NotFound):
         if current is not None and current.download_as_text() == self._text:
@@ -145,11 +160,13 @@ class BucketLock:
       return False
 
   def _age(self, current: Any) -> float:
-    """Seconds since the last heartbeat, by the clock of the bucket."""
+    """Returns the seconds since the last heartbeat, by the bucket's clock."""
     probe = self._bucket.blob(f"{self._name}.{uuid.uuid4().hex[:8]}")
     probe.upload_from_string("")
     age = (probe.updated - current.updated).total_seconds()
-    with contextlib.suppress(Exception):  # an empty object stays behind
+    with contextlib.suppress(
+      Exception
+    ):  # at worst an empty object stays behind
       probe.delete()
     return age
 
@@ -158,7 +175,7 @@ def _holder(current: Any) -> str:
   try:
     holder = json.loads(current.download_as_text())
     return f"process {holder['pid']} on {holder['host']}"
-  except Exception:  # just released, or written by somebody else
+  except Exception:  # just released, or not written by this program
     return "another process"
 
 

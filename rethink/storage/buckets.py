@@ -1,8 +1,8 @@
 """A run directory in a bucket, gs://BUCKET/FOLDER, which outlives machines.
 
-The run works in a local copy, where renames, locks and manifests are what they
-are everywhere; a thread carries what changes to the bucket, every half minute,
-states only when they are whole.
+The run works in a local copy, because a bucket has no atomic rename. A thread
+uploads the changes every half minute; a saved state is uploaded only when its
+manifest is written.
 """
 
 import contextlib
@@ -25,14 +25,16 @@ _PARTIAL = (".partial", ".orbax-checkpoint-tmp", ".deleted")
 
 @contextlib.contextmanager
 def local(workdir: str) -> Iterator[str]:
-  """The folder to work in: a run directory, or a copy of one in a bucket.
+  """Yields the local folder of a run directory.
 
-  At the end, also that of an error, what is new has been carried there.
+  That is `workdir` itself, or a temporary copy if `workdir` is in a bucket. On
+  exit, also after an exception, the last changes are uploaded.
 
   Raises:
-    ConfigError: if the bucket cannot be used, or another process works there.
-    RethinkError: if the bucket does not answer, the last changes cannot be
-      carried there, or another process has taken the run over.
+    ConfigError: if the bucket cannot be used, or another process uses the run
+      directory.
+    RethinkError: if the bucket does not answer, if the last changes cannot be
+      uploaded, or if another process has taken the run over.
   """
   if not workdir.startswith(SCHEME):
     yield workdir
@@ -78,7 +80,7 @@ def _finish(
 ) -> None:
   try:
     retries.retry(bucket_lock.renew)
-    bucket_lock.check()  # also where nothing is left to carry
+    bucket_lock.check()  # raises even if there is nothing to upload
     mirror.push(bucket_lock.check)
   except locks.LostError:
     raise
@@ -89,7 +91,11 @@ def _finish(
 
 
 def _fault(workdir: str, error: Exception) -> errors.RethinkError:
-  """A ConfigError if another try would not help: no such bucket, no right."""
+  """Converts a client's error.
+
+  It becomes a ConfigError if a retry would not help, as when the bucket does
+  not exist or access is denied.
+  """
   from google.api_core import exceptions  # pyright: ignore
   from google.auth.exceptions import DefaultCredentialsError  # pyright: ignore
 
@@ -101,7 +107,7 @@ def _fault(workdir: str, error: Exception) -> errors.RethinkError:
 
 
 def _open(workdir: str) -> tuple[Any, str]:
-  """(bucket, folder in it without slashes at its ends)."""
+  """Returns the bucket and the folder in it, without outer slashes."""
   name, _, folder = workdir.removeprefix(SCHEME).partition("/")
   folder = folder.strip("/")
   if not name or not folder:
@@ -113,25 +119,29 @@ def _open(workdir: str) -> tuple[Any, str]:
       f"--workdir={workdir} needs google-cloud-storage:"
       " pip install -c constraints.txt -e '.[gcs]'"
     ) from None
-  # No project: objects need none, and a machine elsewhere may have none.
+  # Access to objects needs no project, and a machine outside of Google's cloud
+  # may have none.
   return storage.Client(project=None).bucket(name), folder
 
 
 class _Mirror:
-  """Carries a folder to the bucket, file by file, only what has changed."""
+  """Copies a folder to the bucket, only the files that have changed."""
 
   def __init__(self, bucket: Any, folder: str, copy: pathlib.Path):
     self._bucket, self._folder, self._copy = bucket, folder, copy
-    self._sent: dict[str, tuple[int, int]] = {}  # size, mtime
+    # Size and mtime of each file as it was last uploaded.
+    self._sent: dict[str, tuple[int, int]] = {}
 
   def fetch(self) -> None:
-    """Brings what the bucket has; what was damaged may stay there."""
+    """Downloads the folder, except for the contents of damaged states."""
     for blob in self._bucket.list_blobs(prefix=f"{self._folder}/"):
       name = blob.name.removeprefix(f"{self._folder}/")
       if name.startswith(locks.NAME) or name.endswith("/"):
         continue
       path = self._copy / name
-      if name.startswith("damaged/"):  # only their names, so that all stay
+      if name.startswith("damaged/"):
+        # The empty folders keep their names taken, so that states that are set
+        # aside later do not replace them in the bucket.
         self._copy.joinpath(*name.split("/")[:2]).mkdir(
           parents=True, exist_ok=True
         )
@@ -141,18 +151,19 @@ class _Mirror:
       self._sent[name] = _size_and_mtime(path)
 
   def push(self, check: Callable[[], None] = lambda: None) -> None:
-    """Makes the bucket equal to the folder as it is now, in a safe order.
+    """Makes the bucket equal to the local folder.
 
-    Rows precede the state that they lead to, a state precedes its manifest,
-    and the status that tells of all comes last; what goes, goes in reverse.
+    The order is safe at any interruption: metrics, then states, then their
+    manifests, then status.json, which refers to all of them. Files that are
+    gone locally are deleted in the reverse order.
 
     Args:
-      check: raises if another process has the run now; asked before each file,
-        as gigabytes take minutes.
+      check: raises if another process has taken the run over. Called before
+        each file, because uploading gigabytes takes minutes.
     """
     status, before, text = self._copy / _STATUS, {}, b""
     if status.exists():
-      # Read first, so that all it tells of is among the files found below.
+      # Read first, so that the files that it refers to are found below.
       before, text = {_STATUS: _size_and_mtime(status)}, status.read_bytes()
     found = {**self._complete_files(), **before}
     changed = [n for n in found if self._sent.get(n) != found[n]]
@@ -160,7 +171,7 @@ class _Mirror:
       blob = self._bucket.blob(f"{self._folder}/{name}")
       path = str(self._copy / name)
       check()
-      with contextlib.suppress(FileNotFoundError):  # a state has just gone
+      with contextlib.suppress(FileNotFoundError):  # an old state was deleted
         if name == _STATUS:
           retries.retry(lambda b=blob: b.upload_from_string(text))
         else:
@@ -177,12 +188,12 @@ class _Mirror:
   def _delete(self, name: str) -> None:
     from google.api_core import exceptions  # pyright: ignore
 
-    # Gone already: by hand, or the answer to an earlier attempt was lost.
+    # It was deleted by hand, or the answer to an earlier attempt was lost.
     with contextlib.suppress(exceptions.NotFound):
       self._bucket.blob(f"{self._folder}/{name}").delete()
 
   def _complete_files(self) -> dict[str, tuple[int, int]]:
-    """The files that may be carried, with what tells whether they change."""
+    """Returns the files that are complete, with their sizes and mtimes."""
     found = {}
     for path in sorted(self._copy.rglob("*")):
       name = path.relative_to(self._copy).as_posix()

@@ -1,4 +1,4 @@
-"""Small files: whole or not at all, durable, and faults that name them."""
+"""Small files, written atomically and durably; errors name the file."""
 
 import contextlib
 import fcntl
@@ -17,16 +17,16 @@ import numpy as np
 
 from rethink import errors
 
-_POLL_SECONDS = 0.2  # flock itself would wait through signals
+_POLL_SECONDS = 0.2  # a blocking flock would not notice a stop request
 
 
 def write(path: pathlib.Path, content: str | bytes) -> None:
-  """Puts a content in place of a file's, whole or not at all.
+  """Replaces the content of a file, completely or not at all.
 
-  Of several processes that write it at once one wins.
+  If several processes write at the same time, one of them wins.
 
   Raises:
-    RethinkError: naming the file, if the disk refuses.
+    RethinkError: if the file cannot be written; the message names it.
   """
   partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
   with _explaining_errors(path):
@@ -34,7 +34,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
       with open(partial, "wb") as f:
         f.write(content.encode() if isinstance(content, str) else content)
         f.flush()
-        os.fsync(f.fileno())  # also when the machine dies after the next line
+        os.fsync(f.fileno())  # survive a crash of the machine after the rename
       os.replace(partial, path)
     finally:
       partial.unlink(missing_ok=True)
@@ -54,10 +54,10 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def append(path: pathlib.Path, line: str) -> None:
-  """Appends a line and makes it durable; a failure may leave a part of it.
+  """Appends a line durably; a failure may leave a part of the line.
 
   Raises:
-    RethinkError: naming the file, if the disk refuses.
+    RethinkError: if the file cannot be written; the message names it.
   """
   with _explaining_errors(path), open(path, "a") as f:
     f.write(line)
@@ -69,18 +69,20 @@ def append(path: pathlib.Path, line: str) -> None:
 def lock(
   path: pathlib.Path, work: str, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[bool]:
-  """Waits for the process of this machine that holds the lock file `path`.
+  """Holds a lock between the processes of one machine.
 
-  The kernel releases the lock of a process that ends in whatever way, so none
-  is ever stale. The empty file stays: to remove it would race with a waiter.
+  The kernel releases the lock when its process ends in any way, so it never
+  goes stale. The empty file stays, because removing it would race with a
+  process that waits for it.
 
   Args:
-    path: of the file.
-    work: what its holder does, "prepares ..." say; for who waits.
-    stopped: looked at while waiting.
+    path: the lock file.
+    work: what the holder does, such as "prepares ...", for the message to those
+      who wait.
+    stopped: returns whether to give up waiting.
 
   Yields:
-    Whether it is held: False if stopped before.
+    Whether the lock is held; False if `stopped` ended the wait.
   """
   told = False
   with path.open("a") as file:
@@ -104,10 +106,10 @@ def lock(
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """An object; {} if there is no such file.
+  """Reads a JSON object; returns {} if there is no such file.
 
   Raises:
-    ConfigError: if it is no JSON.
+    ConfigError: if the file is not valid JSON.
   """
   try:
     return json.loads(path.read_text())
@@ -115,17 +117,17 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return {}
   except json.JSONDecodeError as error:
     raise errors.ConfigError(
-      f"{path} is no JSON ({error}); restore it or use another --workdir"
+      f"{path} is not valid JSON ({error}); restore it, or give another --workdir"
     ) from None
 
 
 def read_arrays(
   path: pathlib.Path, names: Iterable[str] = ()
 ) -> dict[str, np.ndarray]:
-  """Arrays of an .npz file: those that are named, by default all.
+  """Reads the named arrays of an .npz file; by default all of them.
 
   Raises:
-    ConfigError: if it cannot be read, or has not all of them.
+    ConfigError: if the file cannot be read, or lacks one of the arrays.
   """
   try:
     with np.load(path) as arrays:
@@ -137,10 +139,12 @@ def read_arrays(
 
 
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  """An object per line; a torn last one is left out, [] if there is no file.
+  """Reads one JSON object per line; returns [] if there is no such file.
+
+  An incomplete last line, as a killed process leaves it, is left out.
 
   Raises:
-    ConfigError: if another line is no JSON.
+    ConfigError: if another line is not valid JSON.
   """
   rows = []
   lines = path.read_text().splitlines() if path.exists() else []
@@ -149,7 +153,10 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
       rows.append(json.loads(line))
     except json.JSONDecodeError:
       if number < len(lines):
-        raise errors.ConfigError(f"{path}:{number} is no JSON") from None
+        raise errors.ConfigError(
+          f"{path}:{number} is not valid JSON; restore the file, or give another"
+          " --workdir"
+        ) from None
   return rows
 
 

@@ -1,8 +1,8 @@
-"""One trainer per run directory: `lock.json` says who, and that it lives.
+"""The lock of a run directory: lock.json, with its holder and a heartbeat.
 
-flock would be simpler, but a run directory may lie on a shared file system,
-where it is silently local or missing, and it tells nobody who holds it. An
-exclusive create and a renewed mtime work wherever files do.
+flock would be simpler, but on a shared file system it may have no effect on
+other machines, and it does not say who holds the lock. Exclusive creation and
+a renewed modification time work on every file system.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from rethink import errors
 
 NAME = "lock.json"
 HEARTBEAT_SECONDS = 10.0
-# Without a heartbeat for so long, a holder on another machine counts as dead.
+# A holder on another machine counts as dead after this time without a heartbeat.
 STALE_SECONDS = 60.0
 _FIELDS = ("token", "host", "machine", "pid", "started")
 
 
 class LostError(errors.RethinkError):
-  """Another process has taken the directory over."""
+  """Another process has taken over the run directory."""
 
 
 class Lock:
@@ -36,25 +36,26 @@ class Lock:
     self._path, self._token = path, token
 
   def check(self) -> None:
-    """Makes sure that nobody has taken the lock over.
+    """Checks that no other process has taken the lock over.
 
     Raises:
-      LostError: if this process was silent for so long that somebody did.
+      LostError: if one has, after this process sent no heartbeat for too long.
     """
     holder = _read(self._path)
     if holder["token"] not in (self._token, ""):
       raise LostError(
         f"{self._path.parent} was taken over by {_describe(holder)} while this"
-        " process did not respond; it leaves the run to that one"
+        " process did not respond; this process stops"
       )
 
 
 @contextlib.contextmanager
 def acquire(workdir: str | os.PathLike) -> Iterator[Lock]:
-  """Holds the lock of a run directory, which is created if need be.
+  """Holds the lock of a run directory, which is created if it is missing.
 
   Raises:
-    ConfigError: if another process holds it, or it cannot be written.
+    ConfigError: if another process holds the lock, or if the directory cannot
+      be written.
   """
   path = pathlib.Path(workdir).absolute() / NAME
   try:
@@ -77,7 +78,8 @@ def acquire(workdir: str | os.PathLike) -> Iterator[Lock]:
 
 def _beat(lock: Lock, path: pathlib.Path, stop: threading.Event) -> None:
   while not stop.wait(HEARTBEAT_SECONDS):
-    # Somebody else's lock, or a file system that is away for a while.
+    # The lock may be lost, which `check` reports to the run, or the file system
+    # may be unreachable for a while.
     with contextlib.suppress(LostError, OSError):
       lock.check()
       os.utime(path)
@@ -97,17 +99,21 @@ def _acquire(path: pathlib.Path) -> str:
   if not _is_stale(path, holder):
     raise errors.ConfigError(
       f"{path.parent} is in use by {_describe(holder)}, last seen"
-      f" {max(0, _age(path)):.0f} s ago; wait, stop it, or give another"
-      f" --workdir ({path.name} of a dead process on another host can be taken"
-      f" over after {STALE_SECONDS:.0f} s)"
+      f" {max(0, _age(path)):.0f} s ago; wait for it, stop it, or give another"
+      f" --workdir (the lock of a process that died on another host is free"
+      f" after {STALE_SECONDS:.0f} s)"
     )
-  # Whoever locks this very generation of the lock may replace it, once; and a
-  # process that dies meanwhile leaves a lock that is taken over in its turn.
+  # Several processes may find the same stale lock. Only the one that holds the
+  # claim on this token may replace it. The claim is a lock itself, so that one
+  # left by a process that died here is taken over in the same way.
   claim = path.with_name(f"{path.name}.{holder['token']}")
   claim_token = _acquire(claim)
   try:
     if _read(path)["token"] != holder["token"]:
-      raise errors.ConfigError(f"{path.parent} has just been taken by another")
+      raise errors.ConfigError(
+        f"another process has just taken over {path.parent}; wait for it, or"
+        " give another --workdir"
+      )
     partial = claim.with_name(f"{claim.name}.partial")
     partial.write_text(text)
     os.replace(partial, path)
@@ -133,7 +139,7 @@ def _is_stale(path: pathlib.Path, holder: dict[str, Any]) -> bool:
 
 
 def _age(path: pathlib.Path) -> float:
-  """Seconds since the last heartbeat, by the clock of the file system."""
+  """Returns the seconds since the last heartbeat, by the file system's clock."""
   probe = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.probe")
   probe.touch()
   try:
@@ -145,7 +151,7 @@ def _age(path: pathlib.Path) -> float:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-  """The holder; unknown if it is just being written, or was not to its end."""
+  """Reads the holder; fields are "" if the file is incomplete or missing."""
   holder: dict[str, Any] = dict.fromkeys(_FIELDS, "")
   with contextlib.suppress(OSError, ValueError, TypeError):
     holder.update(json.loads(path.read_text()))
@@ -167,9 +173,10 @@ def _this_process() -> dict[str, Any]:
 
 
 def _machine() -> str:
-  """Names the set of processes that a pid is unique in; "" if unknown.
+  """Returns a name for the set of processes in which a pid is unique.
 
-  Containers share host names, and a host that has booted counts pids anew.
+  A host name is not enough: containers may share it, and after a reboot pids
+  are used again. "" if this is unknown.
   """
   try:
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -179,7 +186,7 @@ def _machine() -> str:
 
 
 def _start_time(pid: int) -> str:
-  """When a process started, in ticks since boot; "" if it lives no more."""
+  """Returns the start time of a process in ticks since boot; "" if it ended."""
   try:
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
   except OSError:

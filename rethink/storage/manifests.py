@@ -1,7 +1,7 @@
-"""What a saved step must hold: a digest per leaf and per file, written last.
+"""Manifests of saved states: a digest per leaf and per file, written last.
 
-A folder is a saved state when `manifest.json` is in it. Orbax alone restores a
-flipped bit without a word, casts dtypes, and takes an empty folder for a state.
+A folder is a saved state only if it contains `manifest.json`. Orbax alone
+restores flipped bits silently, casts dtypes, and accepts an empty folder.
 """
 
 import hashlib
@@ -17,19 +17,20 @@ from rethink import errors
 from rethink.storage import files, retries, runs
 
 NAME = "manifest.json"
-# What a state must share with the run that takes it up; the code may change.
+# Fingerprints that a state must share with the run that resumes from it. The
+# commit may differ.
 BINDING = ("config", "data")
 
 
 def write(
   folder: pathlib.Path, step: int, state: Any, identity: Mapping[str, str]
 ) -> None:
-  """Vouches for a folder whose last byte has been written.
+  """Writes the manifest of a folder that is otherwise complete.
 
   Args:
-    folder: of the saved step.
-    step: of the state.
-    state: a pytree of arrays, as it was handed over for saving.
+    folder: folder of the saved step.
+    step: step of the state.
+    state: pytree of arrays, as it was handed to Orbax.
     identity: fingerprints of "config" and "data", and the code's "commit".
   """
   arrays = _arrays(state)
@@ -49,10 +50,10 @@ def write(
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:
-  """The manifest of a saved step, itself and all files it lists verified.
+  """Reads a manifest after verifying it and all files that it lists.
 
   Raises:
-    CheckpointError: naming the file that is damaged or missing.
+    CheckpointError: if a file is damaged or missing; the message names it.
   """
   path = folder / NAME
   try:
@@ -64,7 +65,8 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     raise errors.CheckpointError(f"{path} is not what was written")
   if not manifest["finite"]:
     raise errors.CheckpointError(f"{folder} holds values that are not finite")
-  # Before Orbax opens them: damaged metadata may ask for any amount of memory.
+  # Verified before Orbax opens them, because damaged metadata can make it
+  # allocate any amount of memory.
   for name, digest in manifest["files"].items():
     try:
       if _digest(retries.retry((folder / name).read_bytes)) != digest:
@@ -77,10 +79,10 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def check_fit(manifest: Mapping[str, Any], like: Any, folder: str) -> None:
-  """Checks that a program can take up a state as it was saved.
+  """Checks that a saved state has the shapes and dtypes of `like`.
 
   Raises:
-    ConfigError: naming the leaves whose shape or dtype differs.
+    ConfigError: if leaves differ; the message names each of them.
   """
 
   def signature(shape, dtype) -> str:
@@ -94,18 +96,18 @@ def check_fit(manifest: Mapping[str, Any], like: Any, folder: str) -> None:
   changed = runs.differences(saved, wanted)
   if changed:
     raise errors.ConfigError(
-      f"{folder} holds a state of another form:\n  "
+      f"{folder} holds a state with other shapes or dtypes:\n  "
       + "\n  ".join(changed)
-      + f"\ngo on with the code that wrote it (commit {manifest['commit']}),"
+      + f"\nresume with the code that wrote it (commit {manifest['commit']}),"
       " or give another --workdir"
     )
 
 
 def check_state(manifest: Mapping[str, Any], state: Any, folder: str) -> None:
-  """Checks every leaf of a restored state.
+  """Checks every leaf of a restored state against its digest.
 
   Raises:
-    CheckpointError: naming the first leaf that is not what was saved.
+    CheckpointError: if a leaf differs; the message names the first one.
   """
   arrays = _arrays(state)
   for path, leaf in manifest["leaves"].items():
@@ -125,7 +127,7 @@ def _arrays(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _leaf(x: np.ndarray) -> dict[str, Any]:
-  # As bytes: hashlib does not know bfloat16.
+  # Hashed as bytes, because hashlib does not accept bfloat16.
   data = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
   return {
     "shape": list(x.shape),

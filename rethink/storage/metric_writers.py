@@ -1,4 +1,4 @@
-"""Where rows of metrics go besides metrics.jsonl; all of them optional."""
+"""Optional writers of metrics besides metrics.jsonl."""
 
 import contextlib
 import pathlib
@@ -19,12 +19,13 @@ def _scalars(row: runs.Row) -> dict[str, float]:
 def tensorboard(
   stack: contextlib.ExitStack, workdir: pathlib.Path, next_step: int
 ) -> Sink | None:
-  """TensorBoard events, if tensorboardX is installed.
+  """Returns a writer of TensorBoard events; None without tensorboardX.
 
   Args:
-    stack: closes the writer.
-    workdir: of the run; events go to its folder tensorboard.
-    next_step: events from here on, of a process that died, are dropped.
+    stack: closes the writer on exit.
+    workdir: run directory; events go to its folder `tensorboard`.
+    next_step: first step to be logged. Later events, from a process that died,
+      are dropped.
   """
   try:
     import tensorboardX
@@ -50,7 +51,7 @@ def wandb(
   project: str,
   config: Mapping[str, Any],
 ) -> Sink:
-  """Weights & Biases; a resumed run goes on in the same wandb run.
+  """Returns a writer to Weights & Biases; a resumed run continues its run there.
 
   Raises:
     ConfigError: if wandb is not installed.
@@ -59,7 +60,7 @@ def wandb(
     import wandb as client  # pyright: ignore[reportMissingImports]
   except ImportError:
     raise errors.ConfigError(
-      "config.bookkeeping.wandb_project is set but wandb is not installed;"
+      "config.bookkeeping.wandb_project is set, but wandb is not installed;"
       " pip install wandb, or leave the field empty"
     ) from None
   identity = workdir / "wandb_id"
@@ -72,7 +73,7 @@ def wandb(
     config=dict(config),
     dir=str(workdir),
   )
-  stack.callback(run.finish)  # or a sweep's next run would log into this one
+  stack.callback(run.finish)  # else a sweep's next run would log into this one
   return lambda row: run.log(_scalars(row), step=row["step"])
 
 
@@ -83,7 +84,7 @@ def open_all(
   bookkeeping: Mapping[str, Any],
   outcome: Mapping[str, Any],
 ) -> list[Sink]:
-  """What a config asks for and the machine has; process 0 alone logs."""
+  """Returns the writers that the config asks for; only process 0 has any."""
   if not distributed.is_first():
     return []
   sinks = []

@@ -1,4 +1,4 @@
-"""What a number is a result of, besides its config: code, versions, host."""
+"""Provenance of a run besides its config: code, package versions, host."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ _PACKAGES = (
 
 
 def read() -> dict[str, Any]:
-  """Commit, dirty flag, versions of Python and packages, processor."""
+  """Returns commit, dirty flag, versions of Python and packages, processor."""
   root = pathlib.Path(__file__).parent
 
   def git(*args):
@@ -33,7 +33,8 @@ def read() -> dict[str, Any]:
     return done.stdout.strip() if done.returncode == 0 else None
 
   commit = changed = None
-  # An environment may lie inside of another project's repository.
+  # The package may be installed inside another project's repository, whose
+  # commit says nothing about this code.
   if git("ls-files", "--error-unmatch", __file__) is not None:
     commit = git("rev-parse", "HEAD")
     changed = git(
@@ -53,7 +54,7 @@ def read() -> dict[str, Any]:
 def _processor() -> str:
   try:
     text = pathlib.Path("/proc/cpuinfo").read_text()
-  except OSError:  # no Linux
+  except OSError:  # not Linux
     text = ""
   match = re.search(r"model name\s*: (.+)", text)
   return match[1] if match else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Storage that fails for a moment, as remote storage does."""
+"""Retries for storage that fails for a moment, as remote storage does."""
 
 import sys
 import time
@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from rethink import errors
 
-# Seconds before the second attempt and before the last one.
+# Seconds to wait before the second and before the third attempt.
 WAITS = (1.0, 4.0)
 
 
 def retry[T](attempt: Callable[[], T]) -> T:
-  """What `attempt` returns, tried three times; the last failure is raised.
+  """Calls `attempt` up to three times and returns its result.
 
-  What no wait can mend is raised at once: a file that is not there, text that
-  is none, a config.
+  The third failure is raised. Errors that waiting cannot fix are raised at
+  once: a missing file, text that is not UTF-8, a ConfigError.
   """
   for seconds in WAITS:
     try:

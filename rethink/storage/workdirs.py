@@ -1,4 +1,4 @@
-"""Where the processes of a run work: process 0 in the run directory itself."""
+"""Folders in which the processes of a run work."""
 
 import contextlib
 import pathlib
@@ -15,11 +15,15 @@ from rethink.storage import buckets
 
 @contextlib.contextmanager
 def open_workdir(workdir: str) -> Iterator[str]:
-  """Where to work: process 0 in the run directory, others in a folder apart."""
+  """Yields the folder of this process.
+
+  Process 0 gets the run directory (or a local copy of one in a bucket), the
+  other processes get a temporary folder.
+  """
   place = buckets.local(workdir)
   try:
     alone = jax.process_count() == 1
-  except RuntimeError:  # no device: the method that wants one explains it
+  except RuntimeError:  # no device: the method that needs one reports it
     alone = True
   if alone:
     with place as folder:
@@ -33,15 +37,15 @@ def open_workdir(workdir: str) -> Iterator[str]:
     futures.ThreadPoolExecutor(1) as pool,
   ):
     opened = pool.submit(stack.enter_context, place)
-    # A bucket may take minutes, and on CPUs nobody may keep the others waiting
-    # for more than half a minute.
+    # Opening a bucket may take minutes, but a collective on CPUs times out
+    # after half a minute: poll with short ones.
     while not distributed.all_gather(opened.done())[0]:
       time.sleep(0.2)
     yield opened.result()
 
 
 def copy_from_first(folder: str, names: Sequence[str]) -> None:
-  """Brings small files of process 0's folder into those of the others."""
+  """Copies small text files from process 0's folder to the other processes'."""
   texts = None
   if distributed.is_first() and jax.process_count() > 1:
     paths = [pathlib.Path(folder, name) for name in names]
