@@ -31,7 +31,6 @@ from rethink import (
   compiled,
   evaluate,
   experiments,
-  metrics,
   schedules,
   settings,
   train_step,
@@ -95,18 +94,23 @@ def compile_steps(
 
   inputs, state = place(inputs, replicated), place(state, replicated)
   step = train_step.compile_train_step(static)
-  clean = evaluate.compile_eval_step(
-    static.model, static.image_size, static.dtype, static.normalize
+  evaluated = evaluate.Static(
+    static.model,
+    static.num_classes,
+    static.image_size,
+    static.dtype,
+    static.normalize,
   )
+  clean = evaluate.compile_eval_step(evaluated)
   n = config.eval_batch_size
-  total = place(metrics.zeros(), replicated)
+  total = place(evaluate.shapes(evaluated).sums, replicated)
   mask = place(jax.ShapeDtypeStruct((n,), jnp.bool), sharded)
   return {
     "training": _figures(
       step.lower, state, batch(config.batch_size, sharded), inputs
     ),
     "evaluation": _figures(
-      clean.lower, *state.evaluated, batch(n, sharded), mask, total, False
+      clean.lower, *state.evaluated, batch(n, sharded), mask, total
     ),
   }
 

@@ -91,17 +91,17 @@ def empty(
   static: Static, sharding: jax.sharding.Sharding, n: int = 0
 ) -> Evaluation:
   """Returns the evaluation of nothing, with room for n examples in `each`."""
-  shapes = _shapes(static)
+  like = shapes(static)
   zeros = Evaluation(
-    jax.tree.map(lambda x: jnp.zeros((), x.dtype), shapes.sums),
-    jax.tree.map(lambda x: jnp.zeros((n, *x.shape[1:]), x.dtype), shapes.each),
+    jax.tree.map(lambda x: jnp.zeros((), x.dtype), like.sums),
+    jax.tree.map(lambda x: jnp.zeros((n, *x.shape[1:]), x.dtype), like.each),
   )
   # Placed like what comes back: otherwise programs would compile twice.
   return jax.device_put(zeros, sharding)
 
 
 @functools.cache
-def _shapes(static: Static) -> Evaluation:
+def shapes(static: Static) -> Evaluation:
   """Returns shapes and dtypes of an evaluation of one example."""
   label = jax.ShapeDtypeStruct((1,), jnp.int32)
   out = jax.ShapeDtypeStruct((1, static.num_classes), jnp.float32)

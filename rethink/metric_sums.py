@@ -54,7 +54,8 @@ def add(one: Any, other: Any) -> Any:
 
 def no_batches() -> BatchSums:
   """Returns the sums over no batches."""
-  return BatchSums(*jnp.zeros(2, jnp.float32), *jnp.zeros(2, jnp.int32))
+  f, i = jnp.float32(0), jnp.int32(0)
+  return BatchSums(f, f, i, i)
 
 
 def of_batch(

@@ -18,6 +18,16 @@ from rethink import (
   models,
 )
 from rethink.pipeline import preprocess, resident
+from rethink.storage import manifests
+
+# Of `TrainState` since the first version; runs of all versions can be resumed.
+STATE_CHANGES = manifests.Changes(
+  added=(),  # they begin as in a new run
+  dropped=(
+    *("sums/top5", "sums/true_correct", "sums/true_top5"),
+    *("sums/clean_correct", "sums/clean_count"),
+  ),
+)
 
 
 class TrainState(flax.struct.PyTreeNode):

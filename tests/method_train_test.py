@@ -10,7 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from rethink import errors, metrics, settings
+from rethink import errors, metric_sums, settings
 from rethink.methods import runner, train
 from rethink.storage import runs
 
@@ -316,12 +316,12 @@ def test_runs_of_one_architecture_share_their_programs(
 
 
 def test_zero_never_stops_early(config, tmp_path, data_dir, monkeypatch):
-  exact = metrics.train_means
+  exact = metric_sums.train_means
 
   def fitted(*args):
     return {**exact(*args), "train/loss": 0.0}
 
-  monkeypatch.setattr(metrics, "train_means", fitted)
+  monkeypatch.setattr(metric_sums, "train_means", fitted)
   _execute(config, tmp_path, data_dir)
   assert len(runs.read(tmp_path).rows) == 3
 

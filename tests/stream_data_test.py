@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import compiled, errors, schedules, settings, train_step
+from rethink import (
+  compiled,
+  errors,
+  metrics,
+  schedules,
+  settings,
+  train_step,
+)
 from rethink.methods import data_passes, runner
 from rethink.pipeline import (
   crops,
@@ -111,30 +118,40 @@ def test_what_is_known_at_the_start_is_what_batches_hold(
     assert report.keys() <= {"corruption", "probability"}  # not of pixels
 
 
+def _logits(logits, labels):
+  del labels
+  return logits
+
+
 @pytest.mark.parametrize("subset", [0, 100])
-@pytest.mark.parametrize("each", [False, True])
 def test_clean_passes_are_those_of_images_in_memory(
-  each, subset, stored, tmp_path, data_dir
+  subset, stored, tmp_path, data_dir
 ):
   stored.corruptions = ("random_labels()",)
   stored.eval_train_examples = subset
   stored.eval_batch_size = 64
-  sums = {}
+  stored.metrics = ("margin()",)
+  clean = {}
   for pipeline in ("stream", "resident"):
     stored.pipeline = pipeline
     found, static, _, state = _passes(stored, tmp_path / pipeline, data_dir)
     for split in ("train", "evaluated", "test"):
-      sums[pipeline, split] = found.clean(
-        static, state, split, lambda: None, each=each
+      clean[pipeline, split] = found.clean(
+        static, state, split, lambda: None, loss=metrics.loss, logits=_logits
       )
     found.close()
   for split in ("train", "evaluated", "test"):
-    ours, theirs = sums["stream", split], sums["resident", split]
-    for one, other in zip(ours, theirs, strict=True):
-      np.testing.assert_allclose(one, other, rtol=1e-5)
-  evaluated = sums["stream", "evaluated"]
-  count = len(evaluated.loss) if each else evaluated.count
-  assert count == (subset or 320)
+    ours, theirs = clean["stream", split], clean["resident", split]
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for one, other in zip(
+      jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True
+    ):
+      assert one.dtype == other.dtype and one.shape == other.shape
+      np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+  evaluated = clean["stream", "evaluated"]
+  assert evaluated.sums.count == (subset or 320)
+  assert "margin" in evaluated.sums.label
+  assert evaluated.each["logits"].shape == (subset or 320, 10)
 
 
 def test_a_step_is_that_of_the_same_batch_in_memory(stored, tmp_path, data_dir):

@@ -17,6 +17,7 @@ from rethink import (
   settings,
   train_step,
 )
+from rethink.methods import eval_splits
 from rethink.pipeline import resident
 from tests import conftest
 
@@ -132,21 +133,17 @@ class Setup(NamedTuple):
 
   def accuracy(self, state):
     sums = self.evaluate(state)
-    return sums.correct / sums.count
+    return sums.label["accuracy"] / sums.count
 
   def evaluate(self, state, model=None):
     sharded, dtype = self.static.sharding, self.static.dtype
-    program = evaluate.compile_eval_steps(
-      model or self.static.model, 8, dtype, 16, sharded
-    )
+    static = evaluate.Static(model or self.static.model, 10, 8, dtype)
     return evaluate.evaluate(
-      program,
+      eval_splits.ResidentSplit(static, self.data, 16, sharded),
       *state.evaluated,
-      self.data,
-      16,
       chunk_seconds=1e9,
       between=lambda: None,
-    )
+    ).sums
 
 
 @pytest.fixture
@@ -325,7 +322,7 @@ def test_half_precision_learns_and_keeps_single_precision_state(setup):
   start = run.state()
   before = run.evaluate(start)
   state = run.epochs(start, epochs=10)
-  assert run.evaluate(state).loss < 0.3 * before.loss
+  assert run.evaluate(state).label["loss"] < 0.3 * before.label["loss"]
   for x in jax.tree.leaves((state.params, state.batch_stats, state.opt_state)):
     assert x.dtype == jnp.float32
 

@@ -82,7 +82,7 @@ class Trainer:
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
-    restored = self.saved.restore(self.state)
+    restored = self.saved.restore(self.state, train_step.STATE_CHANGES)
     if restored is not None:
       self.state = restored
     self.step = int(self.state.step)

@@ -22,7 +22,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from rethink import distributed, errors
-from rethink.storage import manifests, retries
+from rethink.storage import manifests, retries, step_folders
 
 _KINDS = ("checkpoints", "best")
 
@@ -52,7 +52,9 @@ class Checkpoints:
     self.best_step: int | None = self._best.set_unusable_aside()
     self.saved_step: int | None = None
 
-  def restore(self, like: Any) -> Any | None:
+  def restore(
+    self, like: Any, changes: manifests.Changes = manifests.UNCHANGED
+  ) -> Any | None:
     """The newest state that is whole; None if nothing was ever saved.
 
     Newer ones that are damaged are set aside with a warning.
@@ -60,12 +62,14 @@ class Checkpoints:
     Args:
       like: a pytree of arrays with the shapes, dtypes and shardings wanted; the
         number of devices may differ from that at the time of saving.
+      changes: in what the states of older versions may differ; leaves that they
+        lack stay as in `like`.
 
     Raises:
       CheckpointError: if there are states, but all of them are damaged.
       ConfigError: if a state is whole, but not of this run.
     """
-    step, state = self._newest.restore(distributed.local_copy(like))
+    step, state = self._newest.restore(distributed.local_copy(like), changes)
     self.saved_step = distributed.all_gather(step)[0]
     return distributed.broadcast(state, like)
 
@@ -110,8 +114,9 @@ class Checkpoints:
 def restart(workdir: str | os.PathLike) -> None:
   """Sets all states of a run aside, so that it starts at step 0."""
   for kind in _KINDS:
-    for path in _steps(pathlib.Path(workdir).absolute() / kind).values():
-      print(f"{path}: set aside as {_set_aside(path)}", flush=True)
+    folder = pathlib.Path(workdir).absolute() / kind
+    for path in step_folders.steps(folder).values():
+      print(f"{path}: set aside as {step_folders.set_aside(path)}", flush=True)
 
 
 class _Store:
@@ -136,13 +141,15 @@ class _Store:
     self._worker = concurrent.futures.ThreadPoolExecutor(1, "confirm_save")
     self._job: concurrent.futures.Future | None = None
 
-  def restore(self, like: Any) -> tuple[int | None, Any]:
+  def restore(
+    self, like: Any, changes: manifests.Changes
+  ) -> tuple[int | None, Any]:
     """(step, state) of the newest whole step, or (None, None)."""
     damaged: dict[pathlib.Path, str] = {}
     found = None, None
     for step, path in reversed(self._finished().items()):
       try:
-        found = step, self._read(path, like)
+        found = step, self._read(path, like, changes)
         break
       except errors.CheckpointError as error:
         damaged[path] = str(error)
@@ -170,7 +177,7 @@ class _Store:
       except errors.CheckpointError as error:
         damaged[path] = str(error)
     self._clean_up(damaged)
-    return max(_steps(self._folder), default=None)
+    return max(step_folders.steps(self._folder), default=None)
 
   def save(self, step: int, state: Any) -> None:
     self.wait()
@@ -179,7 +186,7 @@ class _Store:
     self._job = self._worker.submit(self._write, step, state)
 
   def delete(self, step: int) -> None:
-    _delete(self._folder / str(step))
+    step_folders.delete(self._folder / str(step))
 
   def check(self) -> None:
     if self._job and self._job.done():
@@ -207,10 +214,12 @@ class _Store:
       manifests.write(path, step, jax.device_get(state), self._identity)
 
     retries.retry(attempt)
-    for old in list(_steps(self._folder).values())[: -self._keep]:
-      _delete(old)
+    for old in list(step_folders.steps(self._folder).values())[: -self._keep]:
+      step_folders.delete(old)
 
-  def _read(self, path: pathlib.Path, like: Any) -> Any:
+  def _read(
+    self, path: pathlib.Path, like: Any, changes: manifests.Changes
+  ) -> Any:
     manifest = manifests.read(path)
     differing = self._identity_differences(manifest)
     if differing:
@@ -220,9 +229,11 @@ class _Store:
         + "\ngive another --workdir, or start over with rethink.main's"
         " --restart_from_scratch"
       )
-    manifests.check_fit(manifest, like, str(path))
+    exact = manifests.check_fit(manifest, like, str(path), changes)
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     try:
+      if not exact:  # all of it is restored first, so that all is checked
+        target = manifests.fill(self._orbax_form(path), target)
       state = retries.retry(lambda: self._orbax.restore(path, target))
     except Exception as error:  # of any layer between Orbax and the disk
       raise errors.CheckpointError(
@@ -230,7 +241,14 @@ class _Store:
         f" {str(error).strip().partition('\n')[0]}"
       ) from error
     manifests.check_state(manifest, state, str(path))
-    return state
+    return state if exact else manifests.fill(like, state)
+
+  def _orbax_form(self, path: pathlib.Path) -> Any:
+    """Shapes and dtypes of a saved state, in dicts where it had classes."""
+    saved: Any = self._orbax.metadata(path).item_metadata
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved.tree
+    )
 
   def _identity_differences(self, manifest: Mapping[str, Any]) -> list[str]:
     """A line for each fingerprint that is not this run's."""
@@ -241,23 +259,23 @@ class _Store:
     ]
 
   def _finished(self) -> dict[int, pathlib.Path]:
-    steps = _steps(self._folder)
+    steps = step_folders.steps(self._folder)
     return {s: p for s, p in steps.items() if (p / manifests.NAME).exists()}
 
   def _unfinished(self) -> list[pathlib.Path]:
-    steps = _steps(self._folder).values()
+    steps = step_folders.steps(self._folder).values()
     return [p for p in steps if not (p / manifests.NAME).exists()]
 
   def _clean_up(self, damaged: Mapping[pathlib.Path, str]) -> None:
     for path, why in damaged.items():
       print(
-        f"rethink: warning: {why}; set aside as {_set_aside(path)}",
+        f"rethink: warning: {why}; set aside as {step_folders.set_aside(path)}",
         file=sys.stderr,
         flush=True,
       )
     for path in self._unfinished():
       print(f"{path}: removed, its save was never finished", flush=True)
-      _delete(path)
+      step_folders.delete(path)
 
 
 class _NoStore:
@@ -267,27 +285,7 @@ class _NoStore:
     self.set_unusable_aside = self.check = self.wait = self.close = lambda: None
     self.save = lambda step, state: None
     self.delete = lambda step: None
-    self.restore = lambda like: (None, None)
-
-
-def _steps(folder: pathlib.Path) -> dict[int, pathlib.Path]:
-  """Folders that look like steps, by step; clocks and mtimes play no part."""
-  folders = [p for p in folder.glob("*") if p.is_dir() and p.name.isdecimal()]
-  return {int(p.name): p for p in sorted(folders, key=lambda p: int(p.name))}
-
-
-def _set_aside(path: pathlib.Path) -> pathlib.Path:
-  damaged = path.parent.parent / "damaged"
-  damaged.mkdir(exist_ok=True)
-  name, number = f"{path.parent.name}-{path.name}", 1
-  while (damaged / f"{name}.{number}").exists():
-    number += 1
-  return path.rename(damaged / f"{name}.{number}")
-
-
-def _delete(path: pathlib.Path) -> None:
-  # Renamed first: a process that dies here leaves no half of a state.
-  shutil.rmtree(path.rename(path.with_name(path.name + ".deleted")))
+    self.restore = lambda like, changes: (None, None)
 
 
 @contextlib.contextmanager

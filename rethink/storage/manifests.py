@@ -8,7 +8,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,21 @@ NAME = "manifest.json"
 # Fingerprints that a state must share with the run that resumes from it. The
 # commit may differ.
 BINDING = ("config", "data")
+
+
+class Changes(NamedTuple):
+  """What has changed in the form of a state since older versions saved theirs.
+
+  Attributes:
+    added: paths of leaves, such as "sums/count", that older states may lack.
+    dropped: paths of leaves that older states may have besides.
+  """
+
+  added: tuple[str, ...] = ()
+  dropped: tuple[str, ...] = ()
+
+
+UNCHANGED = Changes()
 
 
 def write(
@@ -78,11 +93,26 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   return manifest
 
 
-def check_fit(manifest: Mapping[str, Any], like: Any, folder: str) -> None:
+def check_fit(
+  manifest: Mapping[str, Any],
+  like: Any,
+  folder: str,
+  changes: Changes = UNCHANGED,
+) -> bool:
   """Checks that a saved state has the shapes and dtypes of `like`.
 
+  Args:
+    manifest: of the saved state.
+    like: what the program wants.
+    folder: of the saved state, for messages.
+    changes: in what an older state may differ from that.
+
+  Returns:
+    Whether the state has exactly the leaves that are wanted.
+
   Raises:
-    ConfigError: if leaves differ; the message names each of them.
+    ConfigError: naming the leaves that are missing, unknown, or of another
+      shape or dtype.
   """
 
   def signature(shape, dtype) -> str:
@@ -93,6 +123,13 @@ def check_fit(manifest: Mapping[str, Any], like: Any, folder: str) -> None:
     for path, leaf in manifest["leaves"].items()
   }
   wanted = {p: signature(x.shape, x.dtype) for p, x in _flat(like)}
+  exact = saved.keys() == wanted.keys()
+  for path in changes.added:
+    if path not in saved:
+      wanted.pop(path, None)
+  for path in changes.dropped:
+    if path not in wanted:
+      saved.pop(path, None)
   changed = runs.differences(saved, wanted)
   if changed:
     raise errors.ConfigError(
@@ -101,6 +138,7 @@ def check_fit(manifest: Mapping[str, Any], like: Any, folder: str) -> None:
       + f"\nresume with the code that wrote it (commit {manifest['commit']}),"
       " or give another --workdir"
     )
+  return exact
 
 
 def check_state(manifest: Mapping[str, Any], state: Any, folder: str) -> None:
@@ -113,6 +151,21 @@ def check_state(manifest: Mapping[str, Any], state: Any, folder: str) -> None:
   for path, leaf in manifest["leaves"].items():
     if path not in arrays or _leaf(arrays[path]) != leaf:
       raise errors.CheckpointError(f"{folder}: leaf {path} is not as saved")
+
+
+def fill(like: Any, state: Any) -> Any:
+  """Returns `like` with the leaves of a state of almost the same form.
+
+  Leaves that the state lacks stay as they are; those that it has besides are
+  left out.
+  """
+  found = dict(_flat(state))
+  leaves, structure = jax.tree.flatten(like)
+  paths = [path for path, _ in _flat(like)]
+  return structure.unflatten(
+    found[path] if path in found else leaf
+    for path, leaf in zip(paths, leaves, strict=True)
+  )
 
 
 def _flat(tree: Any) -> list[tuple[str, Any]]:
