@@ -24,8 +24,10 @@ def top5_accuracy(logits, labels):
 
 
 def _resolve(*texts: str) -> tuple[metric_names.Metric, ...]:
-  known = specs.public(metrics)
-  return metric_names.resolve(specs.parse(t, known, "metrics") for t in texts)
+
+  return metric_names.resolve(
+    specs.of_module(text, metrics, "metrics") for text in texts
+  )
 
 
 @pytest.mark.parametrize(

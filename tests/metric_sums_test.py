@@ -179,8 +179,10 @@ def test_partly_corrupted_labels_have_accuracies_of_both_parts():
 
 
 def _metrics(*texts: str) -> tuple[metric_names.Metric, ...]:
-  known = specs.public(metrics)
-  return metric_names.resolve(specs.parse(t, known, "metrics") for t in texts)
+
+  return metric_names.resolve(
+    specs.of_module(text, metrics, "metrics") for text in texts
+  )
 
 
 def _norm(logits, labels, scale: float):

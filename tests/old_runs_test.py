@@ -8,7 +8,7 @@ import pytest
 
 from rethink import console
 from rethink.methods import runner
-from rethink.storage import runs
+from rethink.storage import fingerprints
 from tests.conftest import ROOT, python
 
 OLD = ROOT / "tests/data/run_2445fbb"
@@ -50,7 +50,7 @@ def _rows(folder) -> list[dict]:
 def test_the_fingerprint_of_an_old_run_has_not_changed(old_config):
   _, settings = runner.resolve(old_config)
   known = json.loads((OLD / "done/config.json").read_text())
-  assert runs.fingerprint(settings.outcome) == known["fingerprint"]
+  assert fingerprints.fingerprint(settings.outcome) == known["fingerprint"]
 
 
 def test_a_field_that_an_old_run_lacks_is_refused_with_its_old_value(

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from rethink import errors
-from rethink.storage import runs
+from rethink.storage import fingerprints, runs
 from tests.conftest import ROOT, python
 
 
@@ -132,9 +132,9 @@ def test_other_data_are_refused(tmp_path):
 
 
 def test_the_fingerprint_depends_on_values_not_on_order():
-  one = runs.fingerprint({"a": 1, "b": 2})
-  assert one == runs.fingerprint({"b": 2, "a": 1})
-  assert one != runs.fingerprint({"a": 1, "b": 3})
+  one = fingerprints.fingerprint({"a": 1, "b": 2})
+  assert one == fingerprints.fingerprint({"b": 2, "a": 1})
+  assert one != fingerprints.fingerprint({"a": 1, "b": 3})
 
 
 def test_seconds_add_up_over_processes(tmp_path):

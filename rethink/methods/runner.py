@@ -13,7 +13,7 @@ from rethink.methods import complexity as complexity_method
 from rethink.methods import construct as construct_method
 from rethink.methods import interpolate as interpolate_method
 from rethink.methods import train as train_method
-from rethink.storage import checkpoints, locks, runs, workdirs
+from rethink.storage import checkpoints, fingerprints, locks, runs, workdirs
 
 
 def train(
@@ -117,7 +117,9 @@ def outlook(config, workdir: str | os.PathLike) -> str:
   _, run_settings = resolve(config)
   if not (record.status and record.config):
     return NEW
-  if record.config["fingerprint"] != runs.fingerprint(run_settings.outcome):
+  if record.config["fingerprint"] != fingerprints.fingerprint(
+    run_settings.outcome
+  ):
     return REFUSED if runs.has_begun(record) else NEW
   return record.status["state"]
 

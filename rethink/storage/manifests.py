@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rethink import errors
-from rethink.storage import files, retries, runs
+from rethink.storage import files, fingerprints, retries
 
 NAME = "manifest.json"
 # Fingerprints that a state must share with the run that resumes from it. The
@@ -130,7 +130,7 @@ def check_fit(
   for path in changes.dropped:
     if path not in wanted:
       saved.pop(path, None)
-  changed = runs.differences(saved, wanted)
+  changed = fingerprints.differences(saved, wanted)
   if changed:
     raise errors.ConfigError(
       f"{folder} holds a state with other shapes or dtypes:\n  "

@@ -14,7 +14,6 @@ Imports no JAX: reports read runs on machines that have none.
 """
 
 import datetime
-import hashlib
 import json
 import os
 import pathlib
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rethink import errors
-from rethink.storage import files, provenance
+from rethink.storage import files, fingerprints, provenance
 
 Row = dict[str, Any]
 # What is known of each training example after an epoch, from a clean pass.
@@ -105,12 +104,6 @@ def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
   return next(fitted, None)
 
 
-def fingerprint(outcome: Mapping[str, Any]) -> str:
-  """Names the fields that change a result; equal for equal results."""
-  text = json.dumps(outcome, sort_keys=True)
-  return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
 def has_begun(record: Record) -> bool:
   """Whether a directory is of one config only: it has a result, or a state.
 
@@ -124,14 +117,11 @@ def has_begun(record: Record) -> bool:
   return kept and bool(record.config)  # manifests know the run, too
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-  """One line for each field that differs."""
-  absent = "(no such field)"
-  return [
-    f"{field}: {old.get(field, absent)!r} -> {new.get(field, absent)!r}"
-    for field in sorted({*old, *new})
-    if old.get(field, absent) != new.get(field, absent)
-  ]
+def method_of(record: Record) -> str:
+  """Returns the name of a run's method; "train" for runs that record none."""
+  if "method" in record.status:
+    return record.status["method"]
+  return record.config["outcome"].get("method", "train").partition("(")[0]
 
 
 class Run:
@@ -174,7 +164,9 @@ class Run:
     self.check_lock = check_lock
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
     known = has_begun(record)
-    changed = known and differences(record.config["outcome"], outcome)
+    changed = known and fingerprints.differences(
+      record.config["outcome"], outcome
+    )
     if changed:
       raise errors.ConfigError(
         f"{self.workdir} holds a run of another config:\n  "
@@ -184,7 +176,7 @@ class Run:
       )
     self.rows = record.rows
     self._config = {
-      "fingerprint": fingerprint(outcome),
+      "fingerprint": fingerprints.fingerprint(outcome),
       "outcome": outcome,
       "bookkeeping": json.loads(json.dumps(bookkeeping)),
       "data": record.config["data"] if known else {},
@@ -238,7 +230,7 @@ class Run:
     """
     data = json.loads(json.dumps(data))
     known = self._config["data"]
-    changed = known and differences(known, data)
+    changed = known and fingerprints.differences(known, data)
     if changed:
       raise errors.ConfigError(
         f"{self.workdir} was started on other data:\n  "
