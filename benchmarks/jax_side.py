@@ -16,7 +16,7 @@ from benchmarks import serve
 from configs import table1_cifar10
 from rethink import evaluate, models, settings, signals
 from rethink.cpu import allocator, convolutions, pooling
-from rethink.methods import train
+from rethink.methods import method, train
 from rethink.pipeline import preprocess
 from rethink.storage import runs
 
@@ -29,7 +29,9 @@ class Rethink:
     with tempfile.TemporaryDirectory() as workdir:
       run = runs.Run(workdir, checked.outcome, checked.bookkeeping)
       run.start()
-      self._trainer = train.Trainer(checked, run, data_dir, signals.StopFlag())
+      self._trainer = train.Trainer(
+        method.Job(checked, run, data_dir, signals.StopFlag())
+      )
     self._chunk = 1
     self.parameters = run.status["parameters"]
 

@@ -51,7 +51,7 @@ def test_every_run_loads_locks_and_resolves(name):
     config = _load(module, run)
     with pytest.raises(AttributeError):
       config.no_such_field = 1
-    outcome = str(runner.resolve(config)[1].outcome)
+    outcome = str(runner.resolve(config)[2].outcome)
     assert outcome not in fingerprints, f"{run} = {fingerprints[outcome]}"
     fingerprints[outcome] = run
 

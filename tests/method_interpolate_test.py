@@ -54,13 +54,13 @@ def test_random_labels_cost_more_norm_than_true_ones(
 def test_held_out_examples_are_tested_on_and_not_learned(
   config, tmp_path, data_dir
 ):
-  whole = run_data.load(runner.resolve(config)[1], data_dir).train
+  whole = run_data.load(runner.resolve(config)[2], data_dir).train
   config.held_out = 100
   run = _execute(config, tmp_path, data_dir)
   status = run.status
   assert status["data"]["train"] == 200 and status["data"]["test"] == 100
   held = interpolate._hold_out(
-    run_data.load(runner.resolve(config)[1], data_dir), 100
+    run_data.load(runner.resolve(config)[2], data_dir), 100
   )
   np.testing.assert_array_equal(
     np.sort(np.concatenate([held.train.id, held.test.id])), whole.id
@@ -97,7 +97,7 @@ def test_a_run_equals_the_pseudo_inverse_on_what_it_loads(
 ):
   config.kernel = "gaussian(bandwidth=1.0)"
   run = _execute(config, tmp_path, data_dir)
-  loaded = run_data.load(runner.resolve(config)[1], data_dir)
+  loaded = run_data.load(runner.resolve(config)[2], data_dir)
   x, z = (
     s.image.reshape(len(s.image), -1) / 255 for s in (loaded.train, loaded.test)
   )

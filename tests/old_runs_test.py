@@ -48,7 +48,7 @@ def _rows(folder) -> list[dict]:
 
 
 def test_the_fingerprint_of_an_old_run_has_not_changed(old_config):
-  _, settings = runner.resolve(old_config)
+  settings = runner.resolve(old_config)[2]
   known = json.loads((OLD / "done/config.json").read_text())
   assert fingerprints.fingerprint(settings.outcome) == known["fingerprint"]
 

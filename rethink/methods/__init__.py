@@ -1,1 +1,5 @@
-"""What a run may do: train, construct, interpolate or measure complexity."""
+"""What a run can do: train, construct, interpolate or measure complexity.
+
+`rethink/methods/<name>.py` with a METHOD is the method that `config.method`
+names; `runner` runs it, and the other modules are shared parts.
+"""

@@ -4,29 +4,21 @@ import time
 
 from rethink import errors, settings, signals, specs
 from rethink.expressivity import rademacher
-from rethink.methods import learners
+from rethink.methods import learners, method
 from rethink.pipeline import preprocess, run_data
-from rethink.storage import runs
 
 
-def run(
-  run_settings: settings.Settings,
-  directory: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-  learner: str,
-  draws: int,
+def execute(
+  job: method.Job, learner: str = "network()", draws: int = 10
 ) -> None:
   """Fits sign vectors to the training images and logs one row.
 
   Nothing is saved on the way: a run that was interrupted begins again.
 
   Args:
-    run_settings: the checked config; its seed draws the signs.
-    directory: the open run directory.
-    data_dir: where prepared data sets lie.
-    stop: asks to leave.
-    learner: of `learners`.
+    job: its config's seed draws the signs; its model and training are those of
+      the learner `network()`.
+    learner: a call of a public function of `rethink.methods.learners`.
     draws: sign vectors, at least 2.
 
   Raises:
@@ -34,6 +26,7 @@ def run(
       diverges.
     PreemptedError: if asked to stop.
   """
+  run_settings, directory, data_dir, stop = job
   call = specs.of_module(learner, learners, "method: learner")
   config = run_settings.config
   if run_settings.metrics:
@@ -84,3 +77,8 @@ def run(
     " vectors)",
     flush=True,
   )
+
+
+METHOD = method.Method(
+  settings.resolve, execute, many_processes=False, pipelines=("resident",)
+)

@@ -23,7 +23,7 @@ from rethink.expressivity import (
   modules,
   projections,
 )
-from rethink.methods import eval_splits
+from rethink.methods import eval_splits, method
 from rethink.pipeline import preprocess, resident, run_data
 from rethink.storage import runs
 
@@ -37,24 +37,16 @@ class Construction:
   labels as corrupted. The evaluation is the trainer's, in float64.
   """
 
-  def __init__(
-    self,
-    run_settings: settings.Settings,
-    run: runs.Run,
-    data_dir: str,
-    stop: signals.StopFlag,
-  ):
+  def __init__(self, job: method.Job):
     """Loads the data.
 
     Args:
-      run_settings: the checked config.
-      run: the open run directory.
-      data_dir: where prepared data sets lie.
-      stop: asks to leave; there is nothing to save.
+      job: its fields of models and training are not used.
 
     Raises:
       RethinkError: if data, config or run directory do not fit together.
     """
+    run_settings, run, data_dir, stop = job
     self.config, self.run, self.stop = run_settings.config, run, stop
     if run_settings.regularizers:
       raise errors.ConfigError(
@@ -188,3 +180,19 @@ class Construction:
 
   def _between(self) -> None:
     signals.check(self.stop, self.run)
+
+
+def execute(job: method.Job, depth: int = 0, one_hot: bool = False) -> None:
+  """Computes a network that fits all labels, without training (section 4).
+
+  Args:
+    job: the data, and the seed of the projection.
+    depth: hidden layers, built by Corollary 1; 0 is Theorem 1.
+    one_hot: an output for each class, instead of one that is the label.
+  """
+  Construction(job).build(depth, one_hot)
+
+
+METHOD = method.Method(
+  settings.resolve, execute, many_processes=False, pipelines=("resident",)
+)

@@ -18,6 +18,7 @@ from rethink.kernels import (
   preconditioners,
 )
 from rethink.kernels import fitting as kernel_interpolation
+from rethink.methods import method
 from rethink.pipeline import run_data
 from rethink.storage import runs
 
@@ -76,27 +77,21 @@ def resolve(config: Any) -> Settings:
   )
 
 
-def run(
-  run_settings: Settings,
-  directory: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-) -> None:
+def execute(job: method.Job) -> None:
   """Solves the system and logs one row, with step and epoch 0.
 
   Nothing is saved on the way: a run that was interrupted begins again.
 
   Args:
-    run_settings: the checked config.
-    directory: the open run directory.
-    data_dir: where prepared data sets lie.
-    stop: looked at before the solution begins, which it does not interrupt.
+    job: its stop flag is looked at before the solution begins, which it does
+      not interrupt.
 
   Raises:
     RethinkError: if data, config or memory do not suffice, or the equations
       cannot be solved to the tolerance.
     PreemptedError: if asked to stop.
   """
+  run_settings, directory, data_dir, stop = job
   config = run_settings.config
   loaded = run_data.load_for_run(run_settings, directory, data_dir)
   if config.held_out:
@@ -181,3 +176,6 @@ def _against(
     row[f"{prefix}accuracy"] = float(np.mean(outputs.argmax(1) == labels))
     row[f"{prefix}squared_error"] = float(np.mean(squares))
   return row
+
+
+METHOD = method.Method(resolve, execute, many_processes=False, pipelines=())

@@ -1,92 +1,19 @@
-"""What a run may be: `config.method` is a call of one of `_METHODS`."""
+"""Runs a config in its run directory and records how that ended."""
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import os
-from collections.abc import Callable, Mapping
+import pkgutil
 from typing import Any
 
 import jax
 
-from rethink import errors, settings, signals, specs
-from rethink.methods import complexity as complexity_method
-from rethink.methods import construct as construct_method
-from rethink.methods import interpolate as interpolate_method
-from rethink.methods import train as train_method
+from rethink import errors, signals, specs
+from rethink.methods.method import Job, Method
 from rethink.storage import checkpoints, fingerprints, locks, runs, workdirs
 
-
-def train(
-  run_settings: settings.Settings,
-  run: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-) -> None:
-  """Gradient descent on a network."""
-  train_method.Trainer(run_settings, run, data_dir, stop).train()
-
-
-def construct(
-  run_settings: settings.Settings,
-  run: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-  depth: int = 0,
-  one_hot: bool = False,
-) -> None:
-  """A network that is computed, not trained (section 4): Theorem 1.
-
-  Args:
-    run_settings: data and seed; the fields of models and training say nothing.
-    run: the open run directory.
-    data_dir: where prepared data sets lie.
-    stop: asks to leave.
-    depth: hidden layers, built by Corollary 1; 0 is Theorem 1.
-    one_hot: an output for each class, instead of one that is the label.
-  """
-  building = construct_method.Construction(run_settings, run, data_dir, stop)
-  building.build(depth, one_hot)
-
-
-def complexity(
-  run_settings: settings.Settings,
-  run: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-  learner: str = "network()",
-  draws: int = 10,
-) -> None:
-  """How well a learner fits random signs of the examples (section 2.2).
-
-  Args:
-    run_settings: data, seed, and the model and training of `network()`.
-    run: the open run directory.
-    data_dir: where prepared data sets lie.
-    stop: asks to leave.
-    learner: a call of a public function of `rethink.methods.learners`.
-    draws: sign vectors, at least 2.
-  """
-  complexity_method.run(run_settings, run, data_dir, stop, learner, draws)
-
-
-def interpolate(
-  run_settings: interpolate_method.Settings,
-  run: runs.Run,
-  data_dir: str,
-  stop: signals.StopFlag,
-) -> None:
-  """A kernel or linear model that solves one linear system (section 5)."""
-  interpolate_method.run(run_settings, run, data_dir, stop)
-
-
-# How a config is read for a method, and what is done with it then.
-_METHODS: Mapping[str, tuple[Callable, Callable]] = {
-  "train": (settings.resolve, train),
-  "construct": (settings.resolve, construct),
-  "complexity": (settings.resolve, complexity),
-  "interpolate": (interpolate_method.resolve, interpolate),
-}
-_LEADING = ("run_settings", "run", "data_dir", "stop")
 # Of a run directory: what steers a run besides its state.
 _RECORDS = ("config.json", "status.json", "metrics.jsonl")
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
@@ -97,24 +24,49 @@ _STATES = {
 }
 
 
-def resolve(config) -> tuple[specs.Call, Any]:
-  """The method that a config names, and its settings: the config understood.
+def resolve(config: Any) -> tuple[Method, specs.Call, Any]:
+  """Looks up the method of a config and checks the config with it.
+
+  Returns:
+    The method, the call that `config.method` is, and the method's settings.
 
   Raises:
     ConfigError: naming the field and what to do.
   """
-  known = {name: run for name, (_, run) in _METHODS.items()}
-  method = specs.parse(config.method, known, "method", leading=_LEADING)
-  run_settings = _METHODS[method.name][0](config)
-  text = str(method) if method.kwargs else method.name
+  found = _methods()
+  known = {name: one.execute for name, one in found.items()}
+  call = specs.parse(config.method, known, "method", leading=("job",))
+  if call.name not in found:  # "my.module:function": runs would have no METHOD
+    raise errors.ConfigError(
+      f"config.method: {config.method!r} is not a method of this package; there"
+      f" are: {', '.join(sorted(found))}"
+    )
+  chosen = found[call.name]
+  run_settings = chosen.resolve(config)
+  text = str(call) if call.kwargs else call.name
   outcome = {**run_settings.outcome, "method": text}
-  return method, dataclasses.replace(run_settings, outcome=outcome)
+  return chosen, call, dataclasses.replace(run_settings, outcome=outcome)
+
+
+@functools.cache
+def _methods() -> dict[str, Method]:
+  """Returns the methods of this package; a module's name is the method's."""
+  modules = (
+    importlib.import_module(f"rethink.methods.{found.name}")
+    for found in pkgutil.iter_modules([os.path.dirname(__file__)])
+    if f"rethink.methods.{found.name}" != __name__
+  )
+  return {
+    module.__name__.rpartition(".")[2]: module.METHOD
+    for module in modules
+    if hasattr(module, "METHOD")
+  }
 
 
 def outlook(config, workdir: str | os.PathLike) -> str:
   """What `execute` would find: the state of a run, NEW or REFUSED."""
   record = runs.read(workdir)
-  _, run_settings = resolve(config)
+  _, _, run_settings = resolve(config)
   if not (record.status and record.config):
     return NEW
   if record.config["fingerprint"] != fingerprints.fingerprint(
@@ -145,16 +97,15 @@ def execute(
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
   """
-  method, run_settings = resolve(config)
+  method, call, run_settings = resolve(config)
   # Part of what a seed means; the environment must not change it.
   jax.config.update("jax_threefry_partitionable", True)
   _check_platform(config.bookkeeping.platform)
-  if method.name in ("construct", "complexity"):
-    _check_resident(config)
-  if jax.process_count() > 1 and method.name != "train":
+  _check_pipeline(method, call, config)
+  if jax.process_count() > 1 and not method.many_processes:
     raise errors.ConfigError(
-      f"config.method {method.name!r} is for one process; only 'train' shares"
-      " a run among several"
+      f"config.method {call.name!r} runs in one process; start one, or use"
+      " config.method='train', which several processes can share"
     )
   with locks.acquire(workdir) as lock:
     workdirs.copy_from_first(workdir, _RECORDS)
@@ -170,10 +121,11 @@ def execute(
       print(f"{run.name} is done already ({workdir})", flush=True)
       return run
     run.start()
+    run.update(method=call.name)
     try:
       if restart:
         checkpoints.restart(workdir)
-      method(run_settings, run, data_dir, stop)
+      method.execute(Job(run_settings, run, data_dir, stop), **call.kwargs)
     except locks.LostError:
       raise  # the directory is another process's now
     except BaseException as error:
@@ -186,11 +138,11 @@ def execute(
   return run
 
 
-def _check_resident(config) -> None:
-  if config.pipeline != "resident":
+def _check_pipeline(method: Method, call: specs.Call, config: Any) -> None:
+  if method.pipelines and config.pipeline not in method.pipelines:
     raise errors.ConfigError(
-      f"config.pipeline is {config.pipeline!r}, but {config.method!r} needs all"
-      " images in memory: 'resident'"
+      f"config.pipeline is {config.pipeline!r}, but {call.name!r} needs all"
+      f" images in memory: {' or '.join(map(repr, method.pipelines))}"
     )
 
 

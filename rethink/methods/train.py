@@ -20,10 +20,9 @@ from rethink import (
   models,
   schedules,
   settings,
-  signals,
   train_step,
 )
-from rethink.methods import data_passes
+from rethink.methods import data_passes, method
 from rethink.pipeline import resident
 from rethink.storage import checkpoints, metric_writers, runs
 
@@ -31,24 +30,13 @@ from rethink.storage import checkpoints, metric_writers, runs
 class Trainer:
   """One run of `method = "train"`, from the last saved state to its end."""
 
-  def __init__(
-    self,
-    run_settings: settings.Settings,
-    run: runs.Run,
-    data_dir: str,
-    stop: signals.StopFlag,
-  ):
+  def __init__(self, job: method.Job):
     """Loads the data, builds the programs and restores the newest state.
-
-    Args:
-      run_settings: the checked config.
-      run: the open run directory.
-      data_dir: where prepared data sets lie.
-      stop: asks the loop to save and leave.
 
     Raises:
       RethinkError: if data, config or run directory do not fit together.
     """
+    run_settings, run, data_dir, stop = job
     self.settings, self.run, self.stop = run_settings, run, stop
     config = self.config = run_settings.config
     self.book = config.bookkeeping
@@ -283,3 +271,16 @@ class _StopRequestedError(Exception):
 @jax.jit
 def _all_finite(tree) -> jax.Array:
   return jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+
+
+def execute(job: method.Job) -> None:
+  """Trains a network by gradient descent."""
+  Trainer(job).train()
+
+
+METHOD = method.Method(
+  settings.resolve,
+  execute,
+  many_processes=True,
+  pipelines=("resident", "stream"),
+)
