@@ -142,7 +142,7 @@ REPORT = ex.Report(
   figures=(
     ex.Profile(
       key="function",
-      title="The network of Theorem 1 along its direction, at 31 images",
+      title="Network of Theorem 1 along its direction, 31 neighbouring images",
       xlabel="projection of an image on the direction",
       ylabel="output (the label)",
       traces=(_kinks("random"), _kinks("true")),

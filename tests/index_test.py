@@ -146,7 +146,7 @@ def test_a_disk_that_takes_no_index_is_said(copied, monkeypatch, capsys):
   monkeypatch.setattr(index.files, "write", refuse)
   found = index.open_index("mixed", data_dir)
   assert found.info.splits == {"train": 12, "validation": 12}
-  assert "read at every start" in capsys.readouterr().err
+  assert "every start reads all" in capsys.readouterr().err
   assert not (path / index.FILE).exists()
 
 
