@@ -35,12 +35,17 @@ _NOT_NEGATIVE = (
   "data_seed",
   "train_examples",
   "eval_train_examples",
+  "reestimate_batch_stats",
   "stop_at_train_loss",
   "ema_decay",
   "bookkeeping.examples_every_epochs",
   "bookkeeping.stream_threads",
   "bookkeeping.stream_workers",
 )
+# Fields that came later: what runs from before them count as having had, in
+# canonical text. A field with that value is left out of the outcome, so that
+# the fingerprints of those runs stay what they are.
+ADDED_FIELDS = {"reestimate_batch_stats": 0}
 _CHOICES = {
   "dtype": ("float32", "bfloat16"),
   "normalize": ("per_image", "symmetric"),
@@ -86,6 +91,12 @@ def resolve(config: Any) -> Settings:
       raise errors.ConfigError(f"config.{field} must be above 0, not {value}")
     if not value >= 0:
       raise errors.ConfigError(f"config.{field} must be 0 or more, not {value}")
+  if 0 < config.reestimate_batch_stats < config.batch_size:
+    raise errors.ConfigError(
+      "config.reestimate_batch_stats must be 0 or at least one batch"
+      f" (config.batch_size={config.batch_size}), not"
+      f" {config.reestimate_batch_stats}"
+    )
   if not config.ema_decay < 1:
     raise errors.ConfigError(
       f"config.ema_decay must be below 1, not {config.ema_decay}"
@@ -157,4 +168,7 @@ def parts(
       if isinstance(value, specs.Call)
       else [str(call) for call in value]
     )
+  for field, before in ADDED_FIELDS.items():
+    if field in outcome and outcome[field] == before:
+      del outcome[field]
   return outcome, bookkeeping

@@ -20,6 +20,7 @@ from rethink import errors
 # Filled in by the package, not by the user.
 _GIVEN = {
   *("examples", "context", "num_classes", "parent", "name", "step"),
+  *("rngs", "image_shape"),
   *("run_settings", "run", "data_dir", "stop"),
   *("matrix", "ridge", "images", "problem"),
 }

@@ -15,6 +15,7 @@ import numpy as np
 from rethink import compiled, errors, evaluate, schedules, settings, train_step
 from rethink.expressivity import construct
 from rethink.kernels import gram, primal, solver
+from rethink.methods import batch_stats
 from rethink.pipeline import order, resident
 
 
@@ -102,9 +103,20 @@ def network(context: Context) -> Fitted:
           f"the loss is not finite at step {state.bad_step} of sign vector"
           f" {draw}; lower config.learning_rate"
         )
+      evaluated = state
+      if config.reestimate_batch_stats:
+        wanted = config.reestimate_batch_stats
+        batches = batch_stats.first_batches(
+          data,
+          *batch_stats.whole_batches(wanted, len(images), config.batch_size),
+          sharded,
+        )
+        evaluated = batch_stats.reestimate(
+          static, traced.key, state, batches, context.between
+        )
       found = evaluate.evaluate(
         check,
-        *state.evaluated,
+        *evaluated.evaluated,
         data,
         config.eval_batch_size,
         each=True,
