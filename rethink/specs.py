@@ -144,6 +144,18 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
   }
 
 
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+  """Returns the signature of a function or constructor, types evaluated."""
+  hidden = inspect.isclass(function) and (
+    type(function).__call__ is not type.__call__
+  )
+  if not hidden:
+    return inspect.signature(function, eval_str=True)
+  # A metaclass such as that of Flax NNX shows (*args, **kwargs) instead.
+  found = inspect.signature(function.__init__, eval_str=True)
+  return found.replace(parameters=list(found.parameters.values())[1:])
+
+
 def _own(path: str, name: str, field: str) -> Callable[..., Any]:
   try:
     function = getattr(importlib.import_module(path), name)
@@ -156,10 +168,9 @@ def _own(path: str, name: str, field: str) -> Callable[..., Any]:
 
 
 def _bind(function, args, pairs, where):
-  signature = inspect.signature(function, eval_str=True)
   parameters = {
     name: parameter
-    for name, parameter in signature.parameters.items()
+    for name, parameter in signature(function).parameters.items()
     if name not in _GIVEN
   }
   known = ", ".join(parameters) or "none"

@@ -6,7 +6,7 @@ The one place that knows how Linen and NNX modules are called.
 import functools
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.errors
@@ -117,7 +117,7 @@ def with_streams(
 def primitives(
   model: nn.Module, image_shape: tuple[int, ...]
 ) -> frozenset[str]:
-  """Returns the names of the JAX operations of a model, and other words.
+  """Returns the names of the JAX operations of a model.
 
   Args:
     model: from `models.build`.
@@ -126,7 +126,16 @@ def primitives(
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   key = jax.random.key(0)
   traced = jax.make_jaxpr(lambda images: init(model, key, images)[0])(images)
-  return frozenset(re.findall(r"\w+", str(traced)))
+  return frozenset(_primitives(traced.jaxpr))
+
+
+def _primitives(jaxpr: Any) -> Iterator[str]:
+  for equation in jaxpr.eqns:
+    yield equation.primitive.name
+    for value in jax.tree.leaves(list(equation.params.values())):
+      inner = getattr(value, "jaxpr", value)  # closed or open
+      if hasattr(inner, "eqns"):
+        yield from _primitives(inner)
 
 
 def _stream_key(key: jax.Array, name: str) -> jax.Array:

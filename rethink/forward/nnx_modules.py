@@ -1,7 +1,7 @@
 """Flax NNX modules as Linen modules, by Flax's own bridge."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import flax.linen as nn
@@ -22,11 +22,13 @@ class FromNNX(nn.Module):
 
   Attributes:
     constructor: the module's class, or a function that returns the module.
+    takes_shape: whether the constructor takes `image_shape`.
     num_classes: width of the output.
     arguments: of the constructor, besides those that it is always given.
   """
 
   constructor: Callable[..., nnx.Module]
+  takes_shape: bool
   num_classes: int
   arguments: core.FrozenDict[str, Any]
 
@@ -65,21 +67,15 @@ class FromNNX(nn.Module):
 
   def _sizes(self, image_shape: tuple[int, ...]) -> dict[str, Any]:
     sizes: dict[str, Any] = {"num_classes": self.num_classes}
-    if "image_shape" in inspect.signature(self.constructor).parameters:
+    if self.takes_shape:
       sizes["image_shape"] = tuple(image_shape)
     return sizes
-
-
-def is_constructor(function: Callable[..., Any]) -> bool:
-  """Returns True for a class of NNX modules, or a function with `rngs`."""
-  if inspect.isclass(function):
-    return issubclass(function, nnx.Module)
-  return "rngs" in inspect.signature(function).parameters
 
 
 def wrap(
   name: str,
   constructor: Callable[..., nnx.Module],
+  takes: Collection[str],
   num_classes: int,
   arguments: dict[str, Any],
 ) -> FromNNX:
@@ -88,6 +84,7 @@ def wrap(
   Args:
     name: as written in config.model.
     constructor: the module's class, or a function that returns the module.
+    takes: names of the constructor's parameters.
     num_classes: width of the output.
     arguments: of the constructor, besides `num_classes`, `rngs` and, if it asks
       for it, `image_shape`.
@@ -96,7 +93,7 @@ def wrap(
     ConfigError: if the constructor does not take `rngs`, or `__call__` needs
       other arguments than the images and `train`.
   """
-  if "rngs" not in inspect.signature(constructor).parameters:
+  if "rngs" not in takes:
     raise errors.ConfigError(
       f"config.model: the constructor of the NNX module {name!r} must take rngs"
       " and draw its parameters from it; config.seed decides what they are"
@@ -121,7 +118,8 @@ def wrap(
         " called with the images, and with train=True or False if it asks for"
         " that"
       )
-  return FromNNX(constructor, num_classes, core.FrozenDict(arguments))
+  shape = "image_shape" in takes
+  return FromNNX(constructor, shape, num_classes, core.FrozenDict(arguments))
 
 
 def _forward(

@@ -21,7 +21,7 @@ import importlib
 import inspect
 import math
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -62,10 +62,9 @@ def build(
     ConfigError: if it is no Flax module, does not take an override, num_classes
       or `train`, or is an NNX module that does not take `rngs`.
   """
-  made: Callable[..., Any] = call.function
-  if inspect.isclass(made) and not issubclass(made, (nn.Module, nnx.Module)):
-    raise _no_module(call.name, "a class")
-  taken = inspect.signature(made).parameters
+  made = call.function
+  _refuse_other_class(call)
+  taken = specs.signature(made).parameters
   if "num_classes" not in taken:
     raise errors.ConfigError(
       f"config.model: the constructor of {call.name!r} must take num_classes"
@@ -76,9 +75,12 @@ def build(
         f"config.regularizers: model {call.name!r} does not take {field!r}"
       )
   kwargs = {**call.kwargs, **overrides}
-  if nnx_modules.is_constructor(made):
-    return nnx_modules.wrap(call.name, made, num_classes, kwargs)
-  model: Any = made(num_classes=num_classes, **kwargs)
+  is_nnx = "rngs" in taken  # of a function that returns a module
+  if inspect.isclass(made):
+    is_nnx = issubclass(made, nnx.Module)
+  if is_nnx:
+    return nnx_modules.wrap(call.name, made, taken, num_classes, kwargs)
+  model = call.function(num_classes=num_classes, **kwargs)
   if not isinstance(model, nn.Module):
     raise _no_module(call.name, f"a function that returns {type(model)}")
   parameters = inspect.signature(type(model).__call__).parameters.values()
@@ -89,6 +91,12 @@ def build(
       " train)"
     )
   return model
+
+
+def _refuse_other_class(call: specs.Call) -> None:
+  made = call.function
+  if inspect.isclass(made) and not issubclass(made, (nn.Module, nnx.Module)):
+    raise _no_module(call.name, "a class")
 
 
 def _no_module(name: str, what: str) -> errors.ConfigError:
