@@ -46,6 +46,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_every_epochs = 1  # epochs between clean passes
   config.eval_train_examples = 0  # examples; a fixed subset, 0 is all of them
   config.metrics = ()  # further ones as calls, beside loss and accuracy
+  # Batch norm's statistics for clean passes, estimated anew in training mode
+  # over as many training examples, in whole batches; 0: the running averages.
+  config.reestimate_batch_stats = 0  # examples
 
   book = config.bookkeeping = ml_collections.ConfigDict()
   book.examples_every_epochs = 0  # log each training example's loss; 0 never

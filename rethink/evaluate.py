@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import distributed, metric_names, metric_sums
+from rethink import distributed, forward, metric_names, metric_sums
 from rethink.pipeline import preprocess, resident
 
 # Batches that may wait for the device, in its memory.
@@ -28,7 +28,8 @@ def logits(
 ) -> jax.Array:
   """float32[batch, classes] in evaluation mode, computed in `dtype`."""
   variables = {"params": cast(params, dtype), "batch_stats": batch_stats}
-  out = model.apply(variables, images.astype(dtype), train=False)
+  images = images.astype(dtype)
+  out, *_ = forward.apply(model, variables, images, train=False)
   return jnp.asarray(out, jnp.float32)
 
 

@@ -38,6 +38,7 @@ _NOT_NEGATIVE = (
   "data_seed",
   "train_examples",
   "eval_train_examples",
+  "reestimate_batch_stats",
   "stop_at_train_loss",
   "ema_decay",
   "bookkeeping.examples_every_epochs",
@@ -52,7 +53,11 @@ _CHOICES = {
 # Fields that older runs do not have, and the canonical value that they had in
 # effect. A field of that value stays out of the outcome, so that older runs
 # keep their fingerprints.
-ADDED_FIELDS: Mapping[str, Any] = {"loss": "cross_entropy()", "metrics": []}
+ADDED_FIELDS: Mapping[str, Any] = {
+  "loss": "cross_entropy()",
+  "metrics": [],
+  "reestimate_batch_stats": 0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +102,12 @@ def resolve(config: Any) -> Settings:
       raise errors.ConfigError(f"config.{field} must be above 0, not {value}")
     if not value >= 0:
       raise errors.ConfigError(f"config.{field} must be 0 or more, not {value}")
+  if 0 < config.reestimate_batch_stats < config.batch_size:
+    raise errors.ConfigError(
+      "config.reestimate_batch_stats must be 0 or at least one batch"
+      f" (config.batch_size={config.batch_size}), not"
+      f" {config.reestimate_batch_stats}"
+    )
   if not config.ema_decay < 1:
     raise errors.ConfigError(
       f"config.ema_decay must be below 1, not {config.ema_decay}"

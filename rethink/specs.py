@@ -172,6 +172,18 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
   }
 
 
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+  """Returns the signature of a function or constructor, types evaluated."""
+  hidden = inspect.isclass(function) and (
+    type(function).__call__ is not type.__call__
+  )
+  if not hidden:
+    return inspect.signature(function, eval_str=True)
+  # A metaclass such as that of Flax NNX shows (*args, **kwargs) instead.
+  found = inspect.signature(function.__init__, eval_str=True)
+  return found.replace(parameters=list(found.parameters.values())[1:])
+
+
 def _own(path: str, name: str, field: str) -> Callable[..., Any]:
   try:
     function = getattr(importlib.import_module(path), name)
@@ -184,8 +196,7 @@ def _own(path: str, name: str, field: str) -> Callable[..., Any]:
 
 
 def _bind(function, args, pairs, where, leading, given_names):
-  signature = inspect.signature(function, eval_str=True)
-  every = list(signature.parameters.items())
+  every = list(signature(function).parameters.items())
   by_position = [
     name
     for name, p in every
@@ -196,7 +207,7 @@ def _bind(function, args, pairs, where, leading, given_names):
   ):
     raise errors.ConfigError(
       f"{where}: the function must take {', '.join(leading)} first; it takes:"
-      f" {', '.join(signature.parameters) or 'nothing'}"
+      f" {', '.join(name for name, _ in every) or 'nothing'}"
     )
   parameters = {
     name: parameter

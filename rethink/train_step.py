@@ -13,6 +13,7 @@ from rethink import (
   descent,
   errors,
   evaluate,
+  forward,
   hooks,
   metric_sums,
   models,
@@ -56,6 +57,12 @@ class TrainState(flax.struct.PyTreeNode):
     """(params, batch_stats) of clean passes: the averages, if there are any."""
     return self.averages or (self.params, self.batch_stats)
 
+  def with_evaluated_stats(self, batch_stats: Any) -> "TrainState":
+    """Returns a state to evaluate, not to train: with other `batch_stats`."""
+    if self.averages:
+      return self.replace(averages=(self.averages[0], batch_stats))
+    return self.replace(batch_stats=batch_stats)
+
 
 @functools.cache
 def compile_initializer(
@@ -79,25 +86,27 @@ def create_train_state(
   """Initializes parameters and optimizer.
 
   Raises:
-    ConfigError: if the model returns another number of logits than there are
-      classes, or keeps variables that are neither parameters nor batch
-      statistics.
+    ConfigError: if the model returns anything but an array of as many logits
+      as there are classes, or keeps variables that are neither parameters nor
+      batch statistics.
   """
   size = static.image_size
   images = jnp.zeros((1, size, size, channels), jnp.float32)
-  logits, variables = static.model.init_with_output(key, images, train=False)
+  logits, variables = forward.init(static.model, key, images)
   if logits.shape != (1, static.num_classes):
     raise errors.ConfigError(
       f"config.model returns {logits.shape[1:]} logits per image; the data set"
       f" has {static.num_classes} classes"
     )
-  variables = dict(variables)
   params = variables.pop("params", {})
   batch_stats = variables.pop("batch_stats", {})
+  variables.pop("auxiliary", None)  # made anew in training, without effect here
   if variables:
     raise errors.ConfigError(
       f"config.model keeps {sorted(variables)}; only the collections 'params'"
-      " and 'batch_stats' are trained and saved"
+      " and 'batch_stats' are trained and saved: keep what training learns by"
+      " gradients in 'params' (nnx.Param), statistics that it updates in"
+      " 'batch_stats' (nnx.BatchStat), and compute the rest from the images"
     )
   rate = compiled.learning_rate(static, traced, jnp.int32(0))
   return TrainState(
@@ -148,19 +157,15 @@ def train_step(
       "params": evaluate.cast(params, static.dtype),
       "batch_stats": state.batch_stats,
     }
-    logits, updated = static.model.apply(
-      variables,
-      images,
-      train=True,
-      rngs={"dropout": dropout_key},
-      mutable=["batch_stats", "auxiliary"],
+    logits, updated, heads = forward.apply(
+      static.model, variables, images, train=True, key=dropout_key
     )
     logits = jnp.asarray(logits, jnp.float32)
     targets = mixed
     for hook in active:
       targets = hook.targets(targets) if hook.targets else targets
     loss = compiled.mean_loss(static, traced, logits, targets)
-    for head in jax.tree.leaves(updated.get("auxiliary", {})):
+    for head in heads:
       head = jnp.asarray(head, jnp.float32)
       more = compiled.mean_loss(static, traced, head, targets)
       loss = loss + models.auxiliary_weight(static.model) * more
@@ -288,10 +293,5 @@ def drives_from_host(static: compiled.Static, channels: int) -> bool:
   """
   if jax.default_backend() != "cpu":
     return False
-  size = static.image_size
-  images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-
-  def forward(images):
-    return static.model.init_with_output(jax.random.key(0), images, train=False)
-
-  return "conv_general_dilated" in str(jax.make_jaxpr(forward)(images))
+  shape = (static.image_size, static.image_size, channels)
+  return "conv_general_dilated" in forward.primitives(static.model, shape)

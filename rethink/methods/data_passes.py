@@ -4,14 +4,14 @@
 disk; to the loop they are the same.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from rethink import compiled, evaluate, settings, train_step
-from rethink.methods import eval_splits
+from rethink.methods import batch_stats, eval_splits
 from rethink.pipeline import loader, order, resident, run_data, stream_data
 from rethink.storage import runs
 
@@ -62,6 +62,14 @@ class Passes(Protocol):
         that is evaluated at every epoch.
       between: called now and then; may raise to stop.
       **each: what is kept of every example, as of `evaluate.Static`.
+    """
+    ...
+
+  def first_batches(self, examples: int) -> Iterator[resident.Resident]:
+    """Yields whole training batches, in order of ids and not augmented.
+
+    Args:
+      examples: at most so many, at least one batch.
     """
     ...
 
@@ -178,6 +186,11 @@ class ResidentPasses:
       between=between,
     )
 
+  def first_batches(self, examples):
+    data, size = self._splits["train"], self._config.batch_size
+    batches, size = batch_stats.whole_batches(examples, len(data.label), size)
+    return batch_stats.first_batches(data, batches, size, self._spread)
+
   def close(self):
     pass
 
@@ -242,6 +255,18 @@ class StreamedPasses:
         chunk_seconds=self._config.bookkeeping.chunk_seconds,
         between=between,
       )
+    finally:
+      placed.close()
+
+  def first_batches(self, examples):
+    n, size = len(self._data.train.entries.id), self._config.batch_size
+    batches, size = batch_stats.whole_batches(examples, n, size)
+    plan = stream_data.clean(self._data, "train", self._settings, size)
+    placed = self._placed(plan, 0)
+    try:
+      for _ in range(batches):
+        batch, _ = next(placed)
+        yield batch
     finally:
       placed.close()
 

@@ -23,7 +23,7 @@ from rethink import (
 )
 from rethink.expressivity import construct
 from rethink.kernels import gram, least_squares, solver
-from rethink.methods import eval_splits
+from rethink.methods import batch_stats, eval_splits
 from rethink.pipeline import order, resident
 
 # What every public function gets first, by position.
@@ -82,7 +82,7 @@ def network(context: Context) -> Fitted:
   length = schedules.Length(
     jnp.int32(steps), jnp.int32(steps * config.num_epochs)
   )
-  evaluated = evaluate.Static(
+  check = evaluate.Static(
     static.model,
     2,
     config.image_size,
@@ -114,11 +114,20 @@ def network(context: Context) -> Fitted:
           f"the loss is not finite at step {state.bad_step} of sign vector"
           f" {draw}; lower config.learning_rate"
         )
+      evaluated = state
+      if config.reestimate_batch_stats:
+        wanted = config.reestimate_batch_stats
+        batches = batch_stats.first_batches(
+          data,
+          *batch_stats.whole_batches(wanted, len(images), config.batch_size),
+          sharded,
+        )
+        evaluated = batch_stats.reestimate(
+          static, traced.key, state, batches, context.between
+        )
       found = evaluate.evaluate(
-        eval_splits.ResidentSplit(
-          evaluated, data, config.eval_batch_size, sharded
-        ),
-        *state.evaluated,
+        eval_splits.ResidentSplit(check, data, config.eval_batch_size, sharded),
+        *evaluated.evaluated,
         chunk_seconds=config.bookkeeping.chunk_seconds,
         between=context.between,
       ).each

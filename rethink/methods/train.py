@@ -22,7 +22,8 @@ from rethink import (
   settings,
   train_step,
 )
-from rethink.methods import data_passes, method
+from rethink.forward import checks
+from rethink.methods import batch_stats, data_passes, method
 from rethink.pipeline import resident
 from rethink.storage import checkpoints, metric_writers, runs
 
@@ -73,12 +74,20 @@ class Trainer:
     restored = self.saved.restore(self.state, train_step.STATE_CHANGES)
     if restored is not None:
       self.state = restored
+    else:
+      shape = (config.image_size, config.image_size, info.shape[-1])
+      checks.check_initialized(
+        self.static.model, self.state.params, self.state.batch_stats, shape
+      )
     self.step = int(self.state.step)
     self.saved.forget_best_after(self.step)
     run.cut(self.step, self.step // self.steps_per_epoch)
     self.chunk = 1
     self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
     self.saved_at = distributed.now()
+    self.clean_states = batch_stats.CleanStates(
+      self.static, self.traced.key, self.data, config, self._between
+    )
     run.update(
       parameters=sum(x.size for x in jax.tree.leaves(self.state.params))
     )
@@ -122,7 +131,8 @@ class Trainer:
           self._epoch()
         self._save()
         self.run.update(
-          **models.norms(self.static.model, self.state.evaluated[0])
+          **models.norms(self.static.model, self.state.evaluated[0]),
+          **self.clean_states.lag(self.run.rows[-1], self.state, self.run.name),
         )
       except _StopRequestedError as request:
         self._save()
@@ -231,9 +241,8 @@ class Trainer:
     return row
 
   def _clean(self, split: str, **each: Callable) -> evaluate.Evaluation:
-    return self.data.clean(
-      self.static, self.state, split, self._between, **each
-    )
+    state = self.clean_states.state(self.step, self.state)
+    return self.data.clean(self.static, state, split, self._between, **each)
 
   def _log_examples(self, epoch: int) -> None:
     found = self._clean("train", loss=metrics.loss, correct=metrics.accuracy)

@@ -3,11 +3,18 @@
 `rethink/models/<name>.py` holds one class `Model`, a Linen module whose
 constructor takes `num_classes` and whose `__call__(images, *, train)` maps
 float[batch, height, width, channels] to logits [batch, num_classes]. It may
-keep parameters and batch statistics, and draw from the "dropout" stream.
+keep parameters ("params") and statistics ("batch_stats"), and in training draw
+from any random stream: `self.make_rng("noise")`.
 
-In training it may have auxiliary heads, `self.sow("auxiliary", "logits", x)`:
-their cross-entropy against the same targets, times the model's
-`auxiliary_weight`, joins the training loss and no metric.
+A model of the user's own may also be an NNX module. Its constructor takes
+`num_classes`, `rngs` and, if it needs the input's size, `image_shape`, the
+tuple (height, width, channels). Its mode is set by `Module.train()` and
+`eval()`, and given as the argument `train` if `__call__` takes that.
+
+In training a Linen module may have auxiliary heads,
+`self.sow("auxiliary", "logits", x)`: their cross-entropy against the same
+targets, times the model's `auxiliary_weight`, joins the training loss and no
+metric.
 """
 
 import importlib
@@ -20,8 +27,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from flax import nnx
 
 from rethink import errors, specs
+from rethink.forward import nnx_modules
 
 _DISTRIBUTIONS = ("normal", "uniform", "orthogonal", "variance_scaling")
 
@@ -41,8 +50,9 @@ def parse(text: str) -> specs.Call:
   known: dict[str, Any] = dict.fromkeys(names())  # imported only when asked for
   if name in known:
     known[name] = importlib.import_module(f"rethink.models.{name}").Model
-  # `parent` and `name` are Linen's own fields of every module.
-  given = ("num_classes", "parent", "name")
+  # `parent` and `name` are Linen's own fields of every module; `rngs` and
+  # `image_shape` are for NNX modules.
+  given = ("num_classes", "parent", "name", "rngs", "image_shape")
   return specs.parse(text, known, "model", given=given)
 
 
@@ -52,9 +62,12 @@ def build(
   """Makes the module; `overrides` come from regularizers such as dropout.
 
   Raises:
-    ConfigError: if the model does not take an override or num_classes.
+    ConfigError: if it is no Flax module, does not take an override, num_classes
+      or `train`, or is an NNX module that does not take `rngs`.
   """
-  taken = inspect.signature(call.function).parameters
+  made = call.function
+  _refuse_other_class(call)
+  taken = specs.signature(made).parameters
   if "num_classes" not in taken:
     raise errors.ConfigError(
       f"config.model: the constructor of {call.name!r} must take num_classes"
@@ -65,7 +78,35 @@ def build(
         f"config.regularizers: model {call.name!r} does not take {field!r}"
       )
   kwargs = {**call.kwargs, **overrides}
-  return call.function(num_classes=num_classes, **kwargs)
+  is_nnx = "rngs" in taken  # of a function that returns a module
+  if inspect.isclass(made):
+    is_nnx = issubclass(made, nnx.Module)
+  if is_nnx:
+    return nnx_modules.wrap(call.name, made, taken, num_classes, kwargs)
+  model = call.function(num_classes=num_classes, **kwargs)
+  if not isinstance(model, nn.Module):
+    raise _no_module(call.name, f"a function that returns {type(model)}")
+  parameters = inspect.signature(type(model).__call__).parameters.values()
+  if not any(p.name == "train" or p.kind is p.VAR_KEYWORD for p in parameters):
+    raise errors.ConfigError(
+      f"config.model: __call__ of {call.name!r} must take train, which is True"
+      " in training and False in evaluation: def __call__(self, images, *,"
+      " train)"
+    )
+  return model
+
+
+def _refuse_other_class(call: specs.Call) -> None:
+  made = call.function
+  if inspect.isclass(made) and not issubclass(made, (nn.Module, nnx.Module)):
+    raise _no_module(call.name, "a class")
+
+
+def _no_module(name: str, what: str) -> errors.ConfigError:
+  return errors.ConfigError(
+    f"config.model: {name!r} is {what}, but must be a Flax module: a subclass"
+    " of flax.linen.Module or flax.nnx.Module"
+  )
 
 
 def auxiliary_weight(model: nn.Module) -> float:

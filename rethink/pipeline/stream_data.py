@@ -150,14 +150,23 @@ def training(data: StreamData, run: Any) -> loader.Batches:
   return _batches(plan, data, data.train, "training", run)
 
 
-def clean(data: StreamData, name: str, run: Any) -> loader.Batches:
+def clean(
+  data: StreamData, name: str, run: Any, batch_size: int = 0
+) -> loader.Batches:
   """This process's batches of a clean pass over a split, by its name.
+
+  Args:
+    data: of the run.
+    name: of the split.
+    run: `settings.Settings`.
+    batch_size: examples at a time; 0 is config.eval_batch_size.
 
   Raises:
     ConfigError: if processes and devices cannot share them.
   """
   split: decoding.Split = getattr(data, name)
-  plan = order.Once(len(split.entries.id), run.config.eval_batch_size)
+  size = batch_size or run.config.eval_batch_size
+  plan = order.Once(len(split.entries.id), size)
   return _batches(plan, data, split, name, run)
 
 

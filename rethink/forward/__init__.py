@@ -1,0 +1,157 @@
+"""Forward passes of models: initialize, apply in training and evaluation.
+
+The one place that knows how Linen and NNX modules are called.
+"""
+
+import functools
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import flax.errors
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rethink import errors
+from rethink.forward import nnx_modules
+
+
+def init(
+  model: nn.Module, key: jax.Array, images: jax.Array
+) -> tuple[jax.Array, dict[str, Any]]:
+  """Initializes a model, in evaluation mode.
+
+  Args:
+    model: from `models.build`.
+    key: of the parameters.
+    images: float[batch, height, width, channels]; only their shape matters.
+
+  Returns:
+    (logits, variables by collection).
+
+  Raises:
+    ConfigError: if the model returns anything but an array.
+  """
+  rngs = {"params": key}
+  if isinstance(model, nnx_modules.FromNNX):
+    rngs["default"] = _stream_key(key, "default")
+  logits, variables = model.init_with_output(rngs, images, train=False)
+  return _only_logits(logits), dict(variables)
+
+
+def apply(
+  model: nn.Module,
+  variables: Mapping[str, Any],
+  images: jax.Array,
+  *,
+  train: bool,
+  key: jax.Array | None = None,
+) -> tuple[jax.Array, dict[str, Any], list[jax.Array]]:
+  """Applies a model in training or evaluation mode.
+
+  Args:
+    model: from `models.build`.
+    variables: by collection: "params" and "batch_stats".
+    images: float[batch, height, width, channels].
+    train: the mode.
+    key: in training, of the stream "dropout"; other streams derive from it.
+
+  Returns:
+    (logits [batch, classes] in the dtype of the computation; the collections
+    that training updates; the logits of auxiliary heads, in training).
+
+  Raises:
+    ConfigError: if the model returns anything but an array, or draws random
+      numbers in evaluation mode.
+  """
+  if not train:
+    try:
+      logits = model.apply(variables, images, train=False)
+    except flax.errors.InvalidRngError as error:
+      raise errors.ConfigError(
+        "config.model draws random numbers in evaluation mode (the stream"
+        f" {_asked_for(error)!r}): draw them only if train is True"
+      ) from error
+    return _only_logits(logits), {}, []
+
+  def forward(rngs):
+    return model.apply(
+      variables,
+      images,
+      train=True,
+      rngs=rngs,
+      mutable=["batch_stats", "auxiliary"],
+    )
+
+  logits, updated = with_streams(model, forward, key)
+  updated = dict(updated)
+  heads = jax.tree.leaves(updated.pop("auxiliary", {}))
+  return _only_logits(logits), updated, heads
+
+
+def with_streams(
+  model: nn.Module, forward: Callable[[dict[str, Any]], Any], key: Any
+) -> Any:
+  """Calls `forward(rngs)` with a key for each random stream of the model.
+
+  Linen says which stream is missing when a model is traced: then it is traced
+  again. NNX takes any stream that is missing from the one named "default".
+  """
+  rngs = {"dropout": key}
+  if isinstance(model, nnx_modules.FromNNX):
+    rngs["default"] = _stream_key(key, "default")
+  while True:
+    try:
+      return forward(rngs)
+    except flax.errors.InvalidRngError as error:
+      name = _asked_for(error)
+      if not name or name in rngs:
+        raise
+      rngs[name] = _stream_key(key, name)
+
+
+@functools.cache
+def primitives(
+  model: nn.Module, image_shape: tuple[int, ...]
+) -> frozenset[str]:
+  """Returns the names of the JAX operations of a model.
+
+  Args:
+    model: from `models.build`.
+    image_shape: (height, width, channels).
+  """
+  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  key = jax.random.key(0)
+  traced = jax.make_jaxpr(lambda images: init(model, key, images)[0])(images)
+  return frozenset(_primitives(traced.jaxpr))
+
+
+def _primitives(jaxpr: Any) -> Iterator[str]:
+  for equation in jaxpr.eqns:
+    yield equation.primitive.name
+    for value in jax.tree.leaves(list(equation.params.values())):
+      inner = getattr(value, "jaxpr", value)  # closed or open
+      if hasattr(inner, "eqns"):
+        yield from _primitives(inner)
+
+
+def _stream_key(key: jax.Array, name: str) -> jax.Array:
+  return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def _asked_for(error: flax.errors.InvalidRngError) -> str:
+  found = re.search(r'needs PRNG for "([^"]*)"', str(error))
+  return found[1] if found else ""
+
+
+def _only_logits(outputs: Any) -> jax.Array:
+  if isinstance(outputs, jax.Array):
+    return outputs
+  raise errors.ConfigError(
+    f"config.model returns a {type(outputs).__name__}; it must return its"
+    " logits alone, an array [batch, classes] (auxiliary heads of a Linen"
+    ' module: self.sow("auxiliary", "logits", x))'
+  )
