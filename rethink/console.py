@@ -177,7 +177,7 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
   row = record.rows[-1]
   bookkeeping = record.config["bookkeeping"]
   fitted = None
-  if "fit_threshold" in bookkeeping:  # only trained runs
+  if runs.method_of(record) == "train":
     fitted = runs.epochs_to_fit(record.rows, bookkeeping["fit_threshold"])
   return (
     name,

@@ -83,6 +83,29 @@ class Call(NamedTuple):
     return self.function(*args, **self.kwargs)
 
 
+def read(text: str) -> tuple[str, str, list[Any], list[tuple[str, Any]]]:
+  """Splits a call into module path ("" for none), name and arguments.
+
+  Returns:
+    (path, name, positional arguments, named arguments as pairs).
+
+  Raises:
+    SyntaxError, ValueError: if the text is no call with literal arguments.
+  """
+  head, rest = text.partition("(")[0], text
+  path, _, name = head.strip().rpartition(":")
+  if path:
+    rest = text[text.index(":") + 1 :]
+  node = ast.parse(rest.strip(), mode="eval").body
+  if isinstance(node, ast.Name):
+    node = ast.Call(func=node, args=[], keywords=[])
+  if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+    raise ValueError(text)
+  args = [ast.literal_eval(a) for a in node.args]
+  pairs = [(str(k.arg), ast.literal_eval(k.value)) for k in node.keywords]
+  return path, name, args, pairs
+
+
 def parse(
   text: str,
   known: Mapping[str, Callable],
@@ -107,18 +130,8 @@ def parse(
     raise errors.ConfigError(
       f"config.{field}: {text!r} must be a call in quotes"
     )
-  head, rest = text.partition("(")[0], text
-  path, _, name = head.strip().rpartition(":")
-  if path:
-    rest = text[text.index(":") + 1 :]
   try:
-    node = ast.parse(rest.strip(), mode="eval").body
-    if isinstance(node, ast.Name):
-      node = ast.Call(func=node, args=[], keywords=[])
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
-      raise ValueError
-    args = [ast.literal_eval(a) for a in node.args]
-    pairs = [(str(k.arg), ast.literal_eval(k.value)) for k in node.keywords]
+    path, name, args, pairs = read(text)
     ast.literal_eval(repr((args, pairs)))  # inf has no literal
     hash((tuple(args), tuple(pairs)))  # lists and dicts cannot name a program
   except (SyntaxError, TypeError, ValueError):

@@ -1,11 +1,9 @@
 """Comparison of a run's set-up with the paper's."""
 
-import ast
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from rethink import experiments
+from rethink import experiments, specs
 from rethink.storage import runs
 
 # Fields that do not change what is measured: seeds, the batch size of
@@ -124,31 +122,14 @@ def _same_call(expected: str, actual: str) -> bool:
     expected: a call as the config writes it, defaults left out.
     actual: a call as a run records it, all arguments by name.
   """
-  expected_call, actual_call = _parse(expected), _parse(actual)
-  if expected_call is None or actual_call is None:
-    return expected == actual
-  name, positional, named = expected_call
-  complete = actual_call[2]
-  return (
-    name == actual_call[0]
-    and positional == list(complete.values())[: len(positional)]
-    and all(k in complete and complete[k] == v for k, v in named.items())
-  )
-
-
-def _parse(call: str) -> tuple[str, list, dict[str, Any]] | None:
-  match = re.match(r"[\w.]+:", call)  # the module of a user's component
-  module = match[0] if match else ""
   try:
-    node = ast.parse(call[len(module) :], mode="eval").body
-  except SyntaxError:  # no call: the caller compares the texts
-    return None
-  if isinstance(node, ast.Name):
-    return module + node.id, [], {}
-  if not isinstance(node, ast.Call):
-    return None
+    path, name, positional, named = specs.read(expected)
+    actual_path, actual_name, _, complete = specs.read(actual)
+  except (SyntaxError, ValueError):  # no calls: compare the texts
+    return expected == actual
+  complete = dict(complete)
   return (
-    module + ast.unparse(node.func),
-    [ast.literal_eval(value) for value in node.args],
-    {str(k.arg): ast.literal_eval(k.value) for k in node.keywords},
+    (path, name) == (actual_path, actual_name)
+    and positional == list(complete.values())[: len(positional)]
+    and all(k in complete and complete[k] == v for k, v in named)
   )

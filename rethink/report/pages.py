@@ -231,6 +231,6 @@ def _run_cells(name: str, record: runs.Record) -> tuple[str, ...]:
 
 def _regularizers(outcome: dict[str, Any]) -> list[str]:
   """Returns a run's regularizers; for a linear system, its ridge."""
-  if "regularizers" in outcome:
-    return outcome["regularizers"]
-  return [f"ridge {outcome['ridge']:g}"] if outcome["ridge"] else []
+  if runs.method_name(outcome) == "interpolate":
+    return [f"ridge {outcome['ridge']:g}"] if outcome["ridge"] else []
+  return outcome["regularizers"]

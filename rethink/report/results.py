@@ -168,9 +168,7 @@ class Results:
       bookkeeping = config.pop("bookkeeping")
       if record.config:
         bookkeeping = record.config["bookkeeping"]
-      if (
-        threshold is None and "fit_threshold" in bookkeeping
-      ):  # only trained runs
+      if threshold is None and runs.method_name(config) != "interpolate":
         threshold = bookkeeping["fit_threshold"]
       if not record.status:
         continue

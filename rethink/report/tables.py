@@ -154,9 +154,9 @@ def commit(record: runs.Record) -> str:
 
 def learner(outcome: Mapping[str, Any]) -> str:
   """Returns the model of a config, or its features and kernel."""
-  if "model" in outcome:
-    return outcome["model"]
-  return ", ".join((*outcome["features"], outcome["kernel"]))
+  if runs.method_name(outcome) == "interpolate":
+    return ", ".join((*outcome["features"], outcome["kernel"]))
+  return outcome["model"]
 
 
 def title(column: experiments.Column) -> str:

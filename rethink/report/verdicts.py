@@ -98,8 +98,8 @@ def _memorization(
 
 def _fitted(group: results.Group) -> str:
   rows, n = [record.rows[-1] for record in group.records], len(group.done)
-  epochs = max(row["epoch"] for row in rows)
-  if epochs:
+  if runs.method_of(group.records[0]) == "train":
+    epochs = max(row["epoch"] for row in rows)
     fitted = len(_epochs(group))
     loss = _mean([row["train/loss"] for row in rows])
     missed = f"to a loss of {group.threshold:g} in {epochs} epochs ({loss:.3f})"

@@ -118,10 +118,15 @@ def has_begun(record: Record) -> bool:
 
 
 def method_of(record: Record) -> str:
-  """Returns the name of a run's method; "train" for runs that record none."""
+  """Returns the name of a run's method; older runs have it in config.json."""
   if "method" in record.status:
     return record.status["method"]
-  return record.config["outcome"].get("method", "train").partition("(")[0]
+  return method_name(record.config["outcome"])
+
+
+def method_name(outcome: Mapping[str, Any]) -> str:
+  """Returns the method's name in the fields of a config."""
+  return outcome["method"].partition("(")[0]
 
 
 class Run:
