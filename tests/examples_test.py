@@ -38,3 +38,30 @@ def test_an_nnx_model(tmp_path, data_dir):
   )
   assert record.status["state"] == "done"
   assert record.rows[-1]["train/accuracy"] > 0.5
+
+
+def test_a_loss_of_ones_own_and_an_optimizer_of_optax(tmp_path, data_dir):
+  record = _run(
+    "my_loss.py",
+    data_dir,
+    tmp_path / "run",
+    "--config.num_epochs=3",
+    "--config.train_examples=640",
+  )
+  assert record.config["outcome"]["loss"] == "my_loss:poly(epsilon=1.0)"
+  assert record.config["outcome"]["optimizer"].startswith("optax:adamw(")
+  assert record.rows[-1]["train/accuracy"] > 0.5
+
+
+def test_a_metric_of_ones_own_stands_in_every_row(tmp_path, data_dir):
+  record = _run(
+    "my_metric.py",
+    data_dir,
+    tmp_path / "run",
+    "--config.num_epochs=2",
+    "--config.train_examples=200",
+  )
+  assert len(record.rows) == 2
+  for row in record.rows:
+    for split in ("train", "test"):
+      assert 0 < row[f"{split}/entropy"] < 2.31  # at most log 10
