@@ -2,13 +2,16 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from rethink import errors
+from rethink import compiled, errors, schedules, settings, train_step
 from rethink.methods import batch_stats, runner
+from rethink.pipeline import preprocess, resident
 from rethink.storage import runs
+from tests import conftest
 from tests.method_train_test import StopAfter, end
 
 HERE = "tests.batch_stats_test"
@@ -91,6 +94,10 @@ def test_lagging_statistics_are_reported_and_cured(
   assert cured.rows[-1]["train/accuracy"] == pytest.approx(
     found["reestimated"], abs=0.011
   )
+  # What training mode says, of parameters that changed within the epoch.
+  assert cured.rows[-1]["train/accuracy"] == pytest.approx(
+    row["batch/accuracy"], abs=0.02
+  )
   # Training goes on with its running averages: not a bit of it changes.
   assert cured.rows[-1]["batch/loss"] == row["batch/loss"]
   states = [end(tmp_path / name)[1] for name in ("lagging", "cured")]
@@ -143,6 +150,36 @@ def test_statistics_other_than_batch_norms_are_refused(
     config.num_epochs = 1
   with pytest.raises(errors.ConfigError, match="other statistics only"):
     _execute(config, tmp_path, data_dir)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_reestimated_statistics_are_numpys_means_over_batches(
+  config, ema_decay
+):
+  with config.unlocked():
+    config.model = f"{HERE}:Lagging()"
+    config.ema_decay = ema_decay
+  replicated, sharded = resident.shardings()
+  run = settings.resolve(config)
+  static = compiled.static_arguments(run, 10, sharded)
+  length = schedules.Length(jnp.int32(7), jnp.int32(21))
+  key = jax.random.key(0)
+  traced = compiled.traced_arguments(run, length, key)
+  state = train_step.compile_initializer(static, 1, replicated)(traced, key)
+  examples = conftest.random_examples(7, (8, 8, 1))
+  data = resident.put(examples, replicated)
+  batches = batch_stats.first_batches(data, 2, 3, sharded)
+  found = batch_stats.reestimate(static, key, state, batches, lambda: None)
+  images = preprocess.on_host(examples.image, 8, 7).reshape(7, -1)
+  dense = jax.device_get(state.params["Dense_0"])
+  hidden = np.float64(images) @ dense["kernel"] + dense["bias"]
+  parts = hidden[:6].reshape(2, 3, -1)
+  stats = jax.device_get(found.evaluated[1]["BatchNorm_0"])
+  np.testing.assert_allclose(stats["mean"], parts.mean((0, 1)), atol=1e-5)
+  np.testing.assert_allclose(stats["var"], parts.var(1).mean(0), rtol=1e-4)
+  # Nothing but the evaluated statistics has been replaced.
+  assert found.params is state.params and found.opt_state is state.opt_state
+  assert (found.batch_stats is state.batch_stats) == (ema_decay > 0)
 
 
 def test_less_than_a_batch_is_refused(config, tmp_path, data_dir):
