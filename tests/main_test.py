@@ -56,7 +56,7 @@ def test_runs_in_a_bucket_are_refused_where_they_cannot_be(args, said):
   module, *rest = args
   done = python("-m", f"rethink.{module}", *rest, "--runs=gs://b/runs")
   assert done.returncode == 2, done.stderr
-  assert done.stderr.startswith("rethink: --runs=gs://b/runs is no folder")
+  assert done.stderr.startswith("rethink: --runs=gs://b/runs is not a folder")
   assert said in done.stderr
   assert not (ROOT / "gs:").exists()
 

@@ -117,7 +117,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     return {}
   except json.JSONDecodeError as error:
     raise errors.ConfigError(
-      f"{path} is not valid JSON ({error}); restore it, or give another --workdir"
+      f"{path} is not valid JSON ({error}); restore it, or give another"
+      " --workdir"
     ) from None
 
 
@@ -154,8 +155,8 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
     except json.JSONDecodeError:
       if number < len(lines):
         raise errors.ConfigError(
-          f"{path}:{number} is not valid JSON; restore the file, or give another"
-          " --workdir"
+          f"{path}:{number} is not valid JSON; restore the file, or give"
+          " another --workdir"
         ) from None
   return rows
 

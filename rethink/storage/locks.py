@@ -20,7 +20,7 @@ from rethink import errors
 
 NAME = "lock.json"
 HEARTBEAT_SECONDS = 10.0
-# A holder on another machine counts as dead after this time without a heartbeat.
+# A holder on another machine counts as dead after so long without a heartbeat.
 STALE_SECONDS = 60.0
 _FIELDS = ("token", "host", "machine", "pid", "started")
 
@@ -139,7 +139,7 @@ def _is_stale(path: pathlib.Path, holder: dict[str, Any]) -> bool:
 
 
 def _age(path: pathlib.Path) -> float:
-  """Returns the seconds since the last heartbeat, by the file system's clock."""
+  """Returns seconds since the last heartbeat, by the file system's clock."""
   probe = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.probe")
   probe.touch()
   try:

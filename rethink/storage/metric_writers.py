@@ -51,7 +51,7 @@ def wandb(
   project: str,
   config: Mapping[str, Any],
 ) -> Sink:
-  """Returns a writer to Weights & Biases; a resumed run continues its run there.
+  """Returns a writer to Weights & Biases, where a resumed run continues.
 
   Raises:
     ConfigError: if wandb is not installed.
