@@ -73,8 +73,7 @@ class Checkpoints:
     """Saves a state as the newest one, unless its step is saved already."""
     if step != self.saved_step:
       with _explaining_errors(self._root):
-        # A resumed run repeats no evaluation before its newest state, so a best
-        # state from before that must be on disk first.
+        # A resumed run would not make an older best state again: wait for it.
         self._best.wait()
         self._newest.save(step, state)
       self.saved_step = step
@@ -89,8 +88,7 @@ class Checkpoints:
   def forget_best_after(self, step: int) -> None:
     """Deletes the best state if it is from beyond a step.
 
-    Its process died before it saved a newest state, so the run will repeat that
-    part and save the best state again.
+    Its process died before saving a newest state; the run will make it again.
     """
     if self.best_step is not None and self.best_step > step:
       self._best.delete(self.best_step)
