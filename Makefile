@@ -1,4 +1,4 @@
-# A fresh machine needs git, make and a Python >= 3.12; see .ci/find-python.
+# A fresh machine needs git, make and Python >= 3.12; .ci/find-python looks for it.
 SHELL := /bin/sh
 BIN := .venv/bin
 DEMO_DATA ?= runs/data
@@ -6,13 +6,13 @@ WORKERS ?= 2
 
 .PHONY: demo test lint types pytest slow smoke reports setup clean
 
-demo: .venv/installed  ## networks fit random labels, in about a minute
+demo: .venv/installed  ## train networks on true and on random labels, about a minute
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
 	  || $(BIN)/python -m rethink.prepare digits --data_dir=$(DEMO_DATA)
 	$(BIN)/python -m rethink.sweep --config=configs/demo.py \
 	  --data_dir=$(DEMO_DATA)
 
-test: lint types pytest  ## what has to hold before a commit
+test: lint types pytest  ## all checks that a commit has to pass
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -24,14 +24,14 @@ types: .venv/installed
 pytest: .venv/installed
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -q
 
-slow: .venv/installed  ## minutes on two cores
+slow: .venv/installed  ## run the slow tests, minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -q -m "slow and not gpu" --durations=10
 
 SMOKE := table1_cifar10 fig1_randomization fig2_implicit table4_random_labels \
   memorize table3_kernels kernel_curves interpolants expressivity rademacher \
   table2_imagenet imagenet_sample mlp_fit
 
-smoke: .venv/installed  ## every experiment, small, from nothing to the page
+smoke: .venv/installed  ## run a small variant of every experiment and make the page
 	@test -f $(DEMO_DATA)/digits/1.0.0/dataset_info.json \
 	  || $(BIN)/python -m rethink.prepare digits --data_dir=$(DEMO_DATA)
 	@for config in $(SMOKE); do \
@@ -40,10 +40,10 @@ smoke: .venv/installed  ## every experiment, small, from nothing to the page
 	done
 	$(BIN)/python -m rethink.report --out=runs/reports
 
-reports: .venv/installed  ## what is committed, of the runs that are committed
+reports: .venv/installed  ## make the committed reports from the committed runs
 	$(BIN)/python -m rethink.report --runs=reports/runs --out=reports
 
-setup: .venv/installed  ## the environment alone
+setup: .venv/installed  ## make only the environment
 
 .venv/installed: pyproject.toml constraints.txt
 	@python=$$(.ci/find-python) || exit 1; \

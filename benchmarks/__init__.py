@@ -1,1 +1,1 @@
-"""Speed against peers and against our own goals; see README.md beside this."""
+"""Benchmarks of speed against peers and our own goals; see README.md here."""

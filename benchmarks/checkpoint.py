@@ -1,11 +1,11 @@
-"""What saving costs a run, and how long taking up a saved state takes.
+"""Measures how long saving blocks training, and how long restoring takes.
 
   python -m benchmarks.checkpoint --rounds=5
 
-`blocked` is how long training stands still for one save; the rest goes on in
-the background. At the default interval of 300 s it may take 3 s to cost 1 %; at
-that of ten epochs it costs 1 % if an epoch takes ten times as long, which the
-last column gives.
+`blocked` is the time that training waits for one save; the rest of the save
+runs in the background. Runs save every 300 s, where 1 % would be 3 s, and every
+ten epochs. The last column is the length of an epoch at which the latter costs
+1 %.
 """
 
 import argparse
@@ -40,11 +40,12 @@ def _state(model: str) -> train_step.TrainState:
 
 
 def measure(state: train_step.TrainState) -> dict[str, float]:
-  """Seconds of a save and of a restore.
+  """Measures one save and one restore.
 
-  `blocked_seconds` until the trainer goes on, `saved_seconds` until the
-  manifest is on disk, `restored_seconds` from an opened run directory to a
-  verified state.
+  Returns:
+    `blocked_seconds` until training continues, `saved_seconds` until the
+    manifest is on disk, and `restored_seconds` from an opened run directory to
+    a verified state.
   """
   with tempfile.TemporaryDirectory() as folder:
     saved = checkpoints.Checkpoints(folder, 2, _IDENTITY)

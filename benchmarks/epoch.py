@@ -1,15 +1,15 @@
-"""Seconds per epoch: ours, a plain JAX loop, PyTorch as in demos, and its best.
+"""Seconds per epoch of ours, a plain JAX loop, and PyTorch in two versions.
 
   python -m benchmarks.epoch --dataset=cifar10 --examples=50000 --rounds=5
 
-Every side trains the same network (equal parameter counts are checked) on the
-same images, in a process of its own; all processes of a model are warm before
-the first epoch counts, and take turns. `epoch` counts training and a clean pass
-over the training images; `train` is training alone, and `train CPU` the time
-that the threads of its process (not of a loader's) spent on it, which says more
-on a machine that others use. The JSON file is written after each epoch, and the
-same command again adds what is missing. PyTorch may lie in another environment:
---torch_python.
+The sides train the same network (equal parameter counts are checked) on the
+same images. Each side has its own process; all processes of a model are warmed
+up before the first measured epoch, and take turns. `epoch` is training plus a
+clean pass over the training images, and `train` is training alone. `train CPU`
+is the CPU time of the process's threads (without a loader's worker), which is
+the better number on a machine that others use. The JSON file is written after
+each epoch; running the same command again adds missing samples. --torch_python
+names the interpreter of an environment that has PyTorch.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SIDES = (
 
 
 def start(side: str, model: str, data: str, args) -> peers.Peer:
-  """A process that trains and evaluates an epoch per line; seconds."""
+  """Starts a side, which trains and evaluates one epoch per line of input."""
   if side.startswith("torch"):
     program = [args.torch_python, str(peers.ROOT / "benchmarks/torch_side.py")]
   else:
@@ -53,7 +53,7 @@ def start(side: str, model: str, data: str, args) -> peers.Peer:
 
 
 def measure(model: str, data: str, args, kept: record.Record) -> None:
-  """All missing epochs of one model, the sides taking turns."""
+  """Measures the missing epochs of one model, the sides taking turns."""
   missing = [
     (number, side)
     for number in range(args.rounds)
@@ -86,7 +86,7 @@ def measure(model: str, data: str, args, kept: record.Record) -> None:
 
 
 def show(kept: record.Record, args) -> None:
-  """Prints medians, minimum to maximum, and ratios to ours."""
+  """Prints medians, ranges and ratios to our side."""
   rows = []
   for model in args.models:
     for side in args.sides:

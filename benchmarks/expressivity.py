@@ -1,10 +1,11 @@
-"""The tables of docs/expressivity.md: networks built for random labels.
+"""Prints the tables of docs/expressivity.md: networks built for random labels.
 
   python -m benchmarks.expressivity --data_dir=DIR --dataset=cifar10
   python -m benchmarks.expressivity --random_points=1281167
 
-Prints Markdown. The second needs no data: bytes of 3,072 dimensions are made
-block by block, whenever they are read, with labels of 1,000 classes.
+The output is Markdown. The second command needs no data set: it uses random
+bytes of 3,072 dimensions, made block by block whenever they are read, and
+labels of 1,000 classes.
 """
 
 import resource
@@ -26,14 +27,18 @@ from rethink.expressivity import (
 from rethink.pipeline import datasets
 from rethink.storage import provenance
 
-_DATASET = flags.DEFINE_string("dataset", "cifar10", "as prepared")
+_DATASET = flags.DEFINE_string(
+  "dataset", "cifar10", "name of a prepared data set"
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", "~/tensorflow_datasets", "")
 _DEPTHS = flags.DEFINE_list("depths", ["2", "10", "100", "1000"], "hidden")
-_RANDOM_POINTS = flags.DEFINE_integer("random_points", 0, "instead of data")
+_RANDOM_POINTS = flags.DEFINE_integer(
+  "random_points", 0, "number of random points to use instead of a data set"
+)
 
 
 class RandomImages:
-  """n random byte vectors that exist only while they are read."""
+  """n random byte vectors, made anew at each read instead of being stored."""
 
   _CHUNK = 1024
 
@@ -54,7 +59,7 @@ class RandomImages:
 
 
 def _measure(name, points, values, depth, rational):
-  """Builds, certifies and prints a row; returns the network."""
+  """Builds and certifies a network, prints its row and returns it."""
   began, busy = time.monotonic(), time.process_time()
   network = construct.fit(points, values, depth)
   built, built_busy = time.monotonic(), time.process_time()
@@ -83,7 +88,7 @@ def _header():
 
 
 def _midpoints(network, points, labels):
-  """Thresholds between the points, solved and evaluated in plain float64."""
+  """Solves for thresholds between the points, in plain float64."""
   x = points.reshape(len(points), -1).astype(np.float64) @ network.direction
   order = np.argsort(x)
   x, y = x[order], labels[order].astype(np.float64)
@@ -100,7 +105,7 @@ def _midpoints(network, points, labels):
 
 
 def _plain(network, x):
-  """The plain ReLU sum in float64 at projections[n]."""
+  """Evaluates the plain ReLU sum in float64 at projections x[n]."""
   return np.concatenate(
     [
       layers.forward(network.layers, x[None, start : start + 512])[0]
@@ -110,7 +115,7 @@ def _plain(network, x):
 
 
 def _precisions(network, images, labels, num_classes):
-  """Accuracy of the exported module in float64, float32 and bfloat16."""
+  """Prints the accuracy of the exported module in three precisions."""
   module, params = modules.export(network, num_classes)
   with jax.enable_x64():
     for name in ("float64", "float32", "bfloat16"):

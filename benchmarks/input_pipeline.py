@@ -1,10 +1,11 @@
-"""Images per second: the stream path, tf.data at the same work, decoding.
+"""Images per second of the stream pipeline, of tf.data, and of decoding alone.
 
   python -m benchmarks.input_pipeline --dataset=imagenet_sample \\
     --tf_python=python
 
-Sides take turns for five seconds each, batch after batch. On a machine that
-others use read images per CPU second (user and system time of all threads).
+The sides do the same work and take turns of five seconds each. On a machine
+that others use, compare images per CPU second (user and system time of all
+threads).
 """
 
 import argparse
@@ -32,7 +33,7 @@ def _cpu() -> float:
 
 
 def _measured(batches: Iterator[int]) -> record.Sample:
-  """What `SECONDS` of an endless iterator of batch sizes take."""
+  """Reads an endless iterator of batch sizes for SECONDS and counts images."""
   next(batches)
   began, worked, count = time.perf_counter(), _cpu(), 0
   while time.perf_counter() - began < SECONDS:
@@ -47,7 +48,7 @@ def _measured(batches: Iterator[int]) -> record.Sample:
 def _sides(
   split: decoding.Split, size: int, batch_size: int, threads: int, folder: str
 ) -> dict[str, Callable[[], Iterator[int]]]:
-  """By side, what starts an endless iterator of batch sizes."""
+  """Returns, for each side, a function that starts its endless iterator."""
   central = decoding.Decoded(split, crops.Central(size), 0, threads)
   random_crops = decoding.Decoded(split, crops.RandomCrop(size), 0, threads)
   cached = cache.open_cache(central, folder)

@@ -1,4 +1,4 @@
-"""JAX's sides of benchmarks/epoch.py, in a process of their own."""
+"""The JAX sides of benchmarks/epoch.py, each in a process of its own."""
 
 import argparse
 import functools
@@ -36,7 +36,7 @@ class Rethink:
     self.parameters = run.status["parameters"]
 
   def train(self) -> None:
-    """Like `Trainer._epoch`, without signals, saves and progress."""
+    """Trains one epoch like `Trainer._epoch`, without saves and progress."""
     t = self._trainer
     end = t.step + t.steps_per_epoch
     while t.step < end:
@@ -49,13 +49,13 @@ class Rethink:
       t.step = stop
 
   def evaluate(self) -> None:
-    """The clean pass of an epoch's row."""
+    """Evaluates the clean pass over the training images."""
     t = self._trainer
     t.data.clean(t.static, t.state, "train", lambda: None)
 
 
 class Plain:
-  """What one writes first: a batch transferred, a loss read, at every step."""
+  """A first JAX loop: each step transfers a batch and reads the loss back."""
 
   def __init__(self, model: nn.Module, images, labels, batch_size: int):
     self._images, self._labels = images, labels
@@ -103,7 +103,7 @@ class Plain:
     self._step, self._correct = step, correct
 
   def train(self) -> None:
-    """One epoch; a last batch that is short is left out."""
+    """Trains one epoch; an incomplete last batch is left out."""
     order = np.random.default_rng().permutation(len(self._labels))
     for i in range(len(order) // self._batch_size):
       batch = order[i * self._batch_size : (i + 1) * self._batch_size]
@@ -113,7 +113,7 @@ class Plain:
       float(loss)
 
   def evaluate(self) -> None:
-    """A clean pass, batch by batch."""
+    """Evaluates a clean pass, batch by batch."""
     for i in range(0, len(self._labels), self._batch_size):
       batch = slice(i, i + self._batch_size)
       int(self._correct(self._state, self._images[batch], self._labels[batch]))
@@ -132,18 +132,18 @@ def main() -> None:
   config.train_examples = len(data["labels"])
   config.batch_size = args.batch_size
   if args.side == "jax_plain":
-    # What JAX does with these models if nobody helps it.
+    # The plain side uses JAX's own operations, not our faster ones for CPUs.
     convolutions.conv_general_dilated = lax.conv_general_dilated
     pool = functools.partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
     pooling.max_pool = functools.partial(pool, padding="SAME")
     model = models.build(models.parse(config.model), 10, {})
     side = Plain(model, data["images"], data["labels"], args.batch_size)
   else:
-    allocator.keep_freed_memory()  # as entry.settle does
+    allocator.keep_freed_memory()  # as cli.configure_process does
     config.dtype = "bfloat16" if "bfloat16" in args.side else "float32"
     side = Rethink(config, args.data_dir)
 
-  # Both read a result last, which waits for the device.
+  # Both functions end by reading a result, which waits for the device.
   serve.serve(
     side.train,
     side.evaluate,

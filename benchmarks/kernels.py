@@ -1,13 +1,13 @@
-"""Kernel interpolation of n images: this package against its peers, in one run.
+"""Kernel interpolation of n images: this package against its peers.
 
   python benchmarks/kernels.py --n=8000 --data_dir=DIR [--rounds=3]
 
-Each side runs in a process of its own, in turns, solves twice (the first time
-compiles our programs), and reports seconds, its peak of resident memory, how
-much of that came after imports and data, and the residual of its solution,
-measured alike in float64. On a CPU the peer is scikit-learn's KernelRidge in
-float64; on a GPU (--sides=ours,torch) PyTorch's Cholesky in float64, where it
-is installed.
+The sides take turns, each in a process of its own. A side solves twice (our
+first solve compiles) and reports the seconds, its peak resident memory, the
+part of that beyond imports and data, and the residual of its solution, which is
+computed in the same way for all sides, in float64. The peer is scikit-learn's
+KernelRidge on a CPU, and PyTorch's Cholesky solver on a GPU
+(--sides=ours,torch), if it is installed; both work in float64.
 """
 
 import argparse
@@ -26,7 +26,7 @@ TOLERANCE = 1e-12
 
 
 def ours(points, targets):
-  """float32 factor, refined against float64."""
+  """Solves with a float32 factor, refined against float64."""
   from rethink.kernels import gram, solver
 
   kernel = gram.parse(f"gaussian(bandwidth={BANDWIDTH})")
@@ -36,17 +36,17 @@ def ours(points, targets):
 
 
 def sklearn(points, targets):
-  """KernelRidge; its kernel has the dtype of the points, float64."""
+  """Solves with KernelRidge, whose kernel has the points' dtype, float64."""
   from sklearn.kernel_ridge import KernelRidge
 
   gamma = 1 / (2 * BANDWIDTH**2)
-  # A ridge of exactly 0 sends it into least squares.
+  # With a ridge of exactly 0, KernelRidge falls back to least squares.
   model = KernelRidge(alpha=1e-15, kernel="rbf", gamma=gamma)
   return model.fit(points, targets).dual_coef_, {}
 
 
 def torch(points, targets):
-  """PyTorch's Cholesky in float64 on the GPU."""
+  """Solves with PyTorch's Cholesky factor in float64 on the GPU."""
   import torch as t
 
   x = t.as_tensor(points, dtype=t.float64, device="cuda")
@@ -60,7 +60,7 @@ SIDES = {side.__name__: side for side in (ours, sklearn, torch)}
 
 
 def load(dataset, data_dir, n):
-  """(points float64[n, d] in [0, 1], one-hot labels) of the training split."""
+  """Returns points float64[n, d] in [0, 1] and one-hot labels for training."""
   from rethink.pipeline import datasets
 
   found = datasets.load(dataset, data_dir)
@@ -70,7 +70,7 @@ def load(dataset, data_dir, n):
 
 
 def residual(points, targets, coefficients):
-  """The largest |y_c - K alpha_c| / |y_c|, in NumPy, float64 and blocks."""
+  """Returns the largest |y_c - K alpha_c| / |y_c|, computed in float64."""
   x = points
   squares = np.sum(x**2, 1)
   product = np.empty_like(targets)
@@ -85,7 +85,7 @@ def residual(points, targets, coefficients):
 
 
 def measure(side, args):
-  """One side in this process; what it found as a JSON value."""
+  """Measures one side in this process; returns JSON values."""
   points, targets = load(args.dataset, args.data_dir, args.n)
   SIDES[side](points[:64], targets[:64])  # imports
   before = psutil.Process().memory_info().rss

@@ -1,4 +1,4 @@
-"""A side of a benchmark in a process of its own, which answers line by line."""
+"""Runs a side of a benchmark as a process that answers line by line."""
 
 import json
 import pathlib
@@ -10,19 +10,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Peer:
-  """A process that prints a JSON object when it is warm, and one per line.
+  """A process that prints a JSON object once it is warm, and one per request.
 
-  Its other lines are passed over; its errors go where ours go.
+  Lines that are no JSON object are ignored; its stderr is ours.
 
   Attributes:
-    facts: the first object.
+    facts: the first object, which describes the side.
   """
 
   def __init__(self, command: Sequence[str]):
-    """Starts it in the repository's root and waits until it is warm.
+    """Starts the process in the repository's root and waits until it is warm.
 
     Raises:
-      ChildProcessError: if it ends before.
+      ChildProcessError: if the process ends before that.
     """
     self._process = subprocess.Popen(
       command,
@@ -34,20 +34,20 @@ class Peer:
     self.facts = self._read()
 
   def ask(self, line: str) -> dict[str, Any]:
-    """What it answers.
+    """Sends a line and returns the answer.
 
     Raises:
-      ChildProcessError: if it ends instead.
+      ChildProcessError: if the process ends instead of answering.
     """
     assert self._process.stdin
     try:
       print(line, file=self._process.stdin, flush=True)
     except BrokenPipeError:
-      pass  # it has ended; the next line says so
+      pass  # the process has ended, which `_read` reports
     return self._read()
 
   def close(self) -> None:
-    """Lets the process end."""
+    """Closes the process's input and waits for its end."""
     self._process.communicate()
 
   def _read(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every benchmark writes: hardware, versions, commit, samples, medians."""
+"""The JSON file of a benchmark: machine, settings and samples."""
 
 import json
 import os
@@ -16,10 +16,10 @@ Sample = dict[str, Any]
 
 
 class Record:
-  """A JSON file that grows by one sample at a time, so that it can resume.
+  """A JSON file that is written after each sample, so that a run can resume.
 
   Attributes:
-    samples: those of this file, earlier processes included.
+    samples: all samples of the file, including those of earlier processes.
   """
 
   def __init__(self, path: str, settings: Mapping[str, Any]):
@@ -27,7 +27,7 @@ class Record:
 
     Args:
       path: of the file.
-      settings: what samples of one file must share; JSON values.
+      settings: JSON values that all samples of a file must share.
 
     Raises:
       SystemExit: if the file has other settings.
@@ -42,7 +42,7 @@ class Record:
       self._head, self.samples = known, known["samples"]
 
   def has(self, **key: Any) -> bool:
-    """Whether there is a sample with these fields."""
+    """Returns whether there is a sample with these fields."""
     return any(key.items() <= sample.items() for sample in self.samples)
 
   def add(self, **sample: Any) -> None:
@@ -52,11 +52,11 @@ class Record:
     files.write_json(self._path, {**self._head, "samples": self.samples})
 
   def values(self, field: str, **key: Any) -> list[float]:
-    """A field of all samples with these fields."""
+    """Returns a field of all samples that match the key."""
     return [s[field] for s in self.samples if key.items() <= s.items()]
 
   def headline(self) -> str:
-    """Hardware, versions and commit in one line."""
+    """Returns hardware, versions and commit in one line."""
     known = self._head["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in known["versions"].items())
     return f"{known['cpu']}, {known['cores']} cores; {versions}; commit " + (
@@ -65,7 +65,7 @@ class Record:
 
 
 def machine() -> dict[str, Any]:
-  """The CPU, the number of cores, versions and commit."""
+  """Returns the CPU, the number of cores, versions and commit."""
   cpu = platform.processor() or platform.machine()
   info = pathlib.Path("/proc/cpuinfo")
   if info.exists():
@@ -76,7 +76,7 @@ def machine() -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> str:
-  """Median, and minimum to maximum, of seconds."""
+  """Formats values as their median with minimum and maximum."""
   if not values:
     return "-"
   middle = statistics.median(values)

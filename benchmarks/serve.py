@@ -1,6 +1,6 @@
-"""A side of a benchmark waits for its turn: one epoch per line on stdin.
+"""Lets a side of a benchmark wait for its turn: one epoch per line on stdin.
 
-Standard library only: sides run in interpreters that lack this package.
+Uses only the standard library, because sides may run in other environments.
 """
 
 import json
@@ -12,12 +12,12 @@ from collections.abc import Callable
 def serve(
   train: Callable[[], None], evaluate: Callable[[], None], **facts
 ) -> None:
-  """Warms up with an epoch, prints the facts, then an epoch per line.
+  """Warms up with one epoch, prints the facts, then runs an epoch per line.
 
   Args:
-    train: trains an epoch and waits for its end.
-    evaluate: a clean pass over the training data.
-    **facts: printed first; JSON values.
+    train: trains one epoch and waits until the device is done.
+    evaluate: evaluates a clean pass over the training data.
+    **facts: JSON values that describe the side, printed first.
   """
   train()
   evaluate()

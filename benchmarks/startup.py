@@ -1,11 +1,11 @@
-"""Seconds until something happens: `--help`, and compiling, cold and cached.
+"""Start-up time: `--help`, and compilation without and with a cache.
 
   python -m benchmarks.startup --rounds=5
 
-Compiling is a whole run of one epoch on 32 random images, imports not counted:
-data, initialization, the first step, both evaluations, saving. Processes
-without and with a persistent compilation cache ($JAX_COMPILATION_CACHE_DIR)
-take turns; the cache has been filled by one that does not count.
+Compilation is measured as a whole run of one epoch on 32 random images, without
+imports: data, initialization, the first step, both evaluations, saving.
+Processes without and with a persistent compilation cache
+($JAX_COMPILATION_CACHE_DIR) take turns; an unmeasured process fills the cache.
 """
 
 import argparse
@@ -23,7 +23,7 @@ MODELS = ("mlp_1x512", "alexnet", "inception")
 
 
 def compiling(model: str) -> float:
-  """Seconds of a run of one epoch in this process, imports not counted."""
+  """Returns the seconds of a run of one epoch, without imports."""
   from configs import table1_cifar10
   from rethink import signals
   from rethink.methods import runner
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
   for number in range(args.rounds):
     if not kept.has(what="--help", round=number):
       began = time.perf_counter()
-      # absl ends a process that was asked for help with 1.
+      # absl exits with 1 after printing help.
       command = [sys.executable, "-m", "rethink.main", "--help"]
       subprocess.run(command, capture_output=True, check=False)
       seconds = time.perf_counter() - began

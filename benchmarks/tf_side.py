@@ -1,7 +1,7 @@
-"""tf.data doing the work of the stream path, in a Python that has TensorFlow.
+"""The tf.data side of input_pipeline.py, which starts this file.
 
-A pass over the images per line on stdin; started by `input_pipeline.py`.
-Standard library and TensorFlow only.
+Runs one pass of five seconds per line on stdin. Needs only the standard library
+and TensorFlow, because it runs in an environment that has TensorFlow.
 """
 
 import json
@@ -17,7 +17,7 @@ except ImportError:
 
 
 def random_crop(data, size):
-  """As the TensorFlow Inception input: a crop is decoded, then resized."""
+  """Decodes a random crop and resizes it, as TensorFlow's Inception input."""
   box = tf.zeros([1, 0, 4])
   begin, extent, _ = tf.image.sample_distorted_bounding_box(
     tf.io.extract_jpeg_shape(data),
@@ -32,7 +32,7 @@ def random_crop(data, size):
 
 
 def central(data, size):
-  """As its evaluation: all is decoded, 87.5 % of it resized."""
+  """Decodes the image and resizes its central 87.5 %, as in evaluation."""
   image = tf.io.decode_jpeg(data, channels=3)
   return resized(tf.image.central_crop(image, 0.875), size)
 

@@ -1,6 +1,6 @@
-"""PyTorch's side of benchmarks/train_step.py, in a process of its own.
+"""The PyTorch side of benchmarks/train_step.py, in a process of its own.
 
-Needs torchvision, not this package: `pip install torch torchvision`.
+Needs torchvision but not this package: `pip install torch torchvision`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main():
 
   def train(steps):
     for _ in range(steps):
-      # NHWC bytes seen as NCHW are what channels_last means: no copy.
+      # A permuted NHWC array is in channels_last layout already: no copy.
       x = images.permute(0, 3, 1, 2).float() / 127.5 - 1
       with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         logits, auxiliary = call(x)

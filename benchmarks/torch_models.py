@@ -1,6 +1,6 @@
-"""The paper's small networks in PyTorch, as its users write them.
+"""The paper's small networks in idiomatic PyTorch.
 
-Needs PyTorch alone, not this package: `pip install torch`.
+Needs PyTorch but not this package: `pip install torch`.
 """
 
 import itertools
@@ -30,7 +30,7 @@ class ConvModule(nn.Module):
     super().__init__()
     self.conv = nn.Conv2d(inputs, filters, size, stride, size // 2, bias=False)
     self.norm = nn.BatchNorm2d(filters, eps=1e-3)
-    # No scale, as in TF-slim of 2016; PyTorch has no flag for that.
+    # No scale, as in TF-slim of 2016. PyTorch has no option for that.
     del self.norm.weight
     self.norm.register_parameter("weight", None)
 
@@ -39,7 +39,7 @@ class ConvModule(nn.Module):
 
 
 class Inception(nn.Module):
-  """1,649,402 parameters."""
+  """Small Inception with 1,649,402 parameters."""
 
   def __init__(self):
     super().__init__()
@@ -71,7 +71,7 @@ class Inception(nn.Module):
 
 
 class AlexNet(nn.Module):
-  """1,387,786 parameters."""
+  """Small AlexNet with 1,387,786 parameters."""
 
   def __init__(self):
     super().__init__()
@@ -94,7 +94,7 @@ class AlexNet(nn.Module):
 
 
 def mlp() -> nn.Module:
-  """One hidden layer of 512: 1,209,866 parameters."""
+  """Returns an MLP with one hidden layer of 512: 1,209,866 parameters."""
   return nn.Sequential(
     nn.Flatten(), nn.Linear(28 * 28 * 3, 512), nn.ReLU(), nn.Linear(512, 10)
   )

@@ -1,6 +1,6 @@
-"""PyTorch's sides of benchmarks/epoch.py, in a process of their own.
+"""The PyTorch sides of benchmarks/epoch.py, each in a process of its own.
 
-Needs PyTorch and NumPy alone, not this package: `pip install torch`.
+Needs PyTorch and NumPy but not this package: `pip install torch`.
 """
 
 import argparse
@@ -23,7 +23,7 @@ _DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Images(torch.utils.data.Dataset):
-  """One image at a time: crop, tensor, normalize, as torchvision does it."""
+  """A data set that crops and normalizes each image, as torchvision does."""
 
   def __init__(self, images, labels):
     self._images, self._labels = images, labels
@@ -41,7 +41,7 @@ class Images(torch.utils.data.Dataset):
 
 
 class Demo:
-  """The loop of public demos: a loader worker, two `.item()` a step."""
+  """The loop of public demos: one loader worker, two `.item()` per step."""
 
   def __init__(self, model, images, labels, batch_size):
     self._model = model
@@ -91,7 +91,7 @@ class Resident:
     )
 
   def _logits(self, index):
-    # NHWC bytes seen as NCHW are what channels_last means: no copy.
+    # A permuted NHWC array is in channels_last layout already: no copy.
     x = self._images[index].permute(0, 3, 1, 2).float() / 255
     std, mean = torch.std_mean(x, (1, 2, 3), correction=0, keepdim=True)
     x = (x - mean) / std.clamp(min=(3 * _SIZE * _SIZE) ** -0.5)
@@ -146,7 +146,7 @@ def main():
       "compiled" in args.side,
     )
 
-  # Both read a result last, which waits for the device.
+  # Both functions end by reading a result, which waits for the device.
   cuda = _DEVICE.type == "cuda"
   serve.serve(
     side.train,

@@ -1,9 +1,10 @@
-"""Compiles steps of a config for TPUs that are not there: memory, collectives.
+"""Compiles the steps of a config for TPUs without having one.
 
   python -m benchmarks.tpu --config=configs/imagenet.py --topology=v5e:2x4
 
-Needs libtpu (`pip install 'jax[tpu]'`) and no TPU. What it prints are the
-compiler's figures; nothing runs, so that there are no times in it.
+Needs libtpu (`pip install 'jax[tpu]'`) but no TPU. Prints the compiler's
+numbers: memory, operations and collectives. Nothing is executed, so there are
+no times.
 """
 
 import argparse
@@ -15,11 +16,11 @@ import time
 from collections import Counter
 from typing import Any
 
-# Before JAX is imported: on one CPU device, convolutions have gradients of
-# their own, which are not those of a TPU.
+# Set before JAX is imported. With a single CPU device our convolutions would
+# have their gradients for CPUs, not those for a TPU.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# libtpu's lock guards a device; there is none.
+# libtpu's lock protects a device, and there is none.
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 import jax
@@ -44,7 +45,9 @@ _COLLECTIVES = re.compile(
 
 
 def topology(name: str) -> list[Any]:
-  """The devices of "v5e:2x4", say; `process_index` is their host.
+  """Returns the devices of a topology such as "v5e:2x4".
+
+  The `process_index` of a device is its host.
 
   Raises:
     RuntimeError: if libtpu is not installed or does not know the name.
@@ -56,13 +59,13 @@ def topology(name: str) -> list[Any]:
 def compile_steps(
   config, devices: list[Any], channels: int = 3, num_classes: int = 1000
 ) -> dict[str, dict[str, Any]]:
-  """The compiler's figures of one training and one evaluation step.
+  """Returns the compiler's numbers for one train step and one eval step.
 
   Args:
-    config: as `rethink.main` takes it.
-    devices: of a topology.
-    channels: of the images, of `config.image_size`.
-    num_classes: of the data set.
+    config: config of a training run.
+    devices: the devices of a topology.
+    channels: number of channels of the images.
+    num_classes: number of classes of the data set.
   """
   mesh = jax.sharding.Mesh(np.array(devices), ("data",))
   sharded, replicated = (
@@ -121,10 +124,10 @@ def _figures(lower, *args) -> dict[str, Any]:
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
   return {
     "compile_seconds": round(time.monotonic() - began, 1),
-    # Of one device, a step: what it computes, and moves to and from its memory.
+    # For one step on one device: operations, and bytes to and from its memory.
     "operations": int(cost["flops"]),
     "bytes_accessed": int(cost["bytes accessed"]),
-    # Of one device; what is donated is counted once.
+    # On one device; donated buffers are counted once.
     "bytes": {
       "arguments": memory.argument_size_in_bytes,
       "outputs": memory.output_size_in_bytes - memory.alias_size_in_bytes,

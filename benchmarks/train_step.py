@@ -1,10 +1,11 @@
-"""Images per second of Inception V3's training step, and what feeding it costs.
+"""Images per second of Inception V3's train step, with and without its input.
 
   python -m benchmarks.train_step --dataset=imagenet_sample \\
     --torch_python=python
 
-Sides take turns, --steps each, after --warm_steps that do not count: as many as
-use up what was read ahead, so that what feeds the step is measured, too.
+The sides take turns of --steps steps, each after --warm_steps that do not
+count. The latter use up the prefetched batches, so that the input is measured
+too.
 
   synthetic    our step on one batch that stays on the device
   streamed     our step on the batches of the stream path, from JPEG
@@ -12,8 +13,9 @@ use up what was read ahead, so that what feeds the step is measured, too.
   torch        torchvision's network on one batch that stays on the device,
                bfloat16 and compiled as --torch_compiled says, channels_last
 
-All train with momentum SGD, auxiliary head and no dropout; --batch_size counts
-over all devices. torchvision's batch norm has scales, ours has none.
+All sides train with momentum SGD and the auxiliary head, without dropout.
+--batch_size is the global batch size. torchvision's batch norm has scales, ours
+has none.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Room for PyTorch beside us.
+# Leaves memory of the GPU to PyTorch.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
@@ -55,14 +57,14 @@ def _config(args) -> Any:
 
 
 class Ours:
-  """Our step, and what feeds it.
+  """Our train step and its inputs.
 
   Attributes:
-    parameters: of the network.
+    parameters: number of parameters of the network.
   """
 
   def __init__(self, args, folder: str):
-    """Opens the data; frames are cached in `folder`."""
+    """Opens the data; decoded images are cached in `folder`."""
     data_dir = cli.data_dir(args.data_dir)
     replicated, self._sharded = resident.shardings()
     self._feeds: dict[str, Callable] = {}
@@ -98,7 +100,7 @@ class Ours:
     return start
 
   def measure(self, side: str) -> record.Sample:
-    """What `steps` steps take, after those that do not count."""
+    """Measures `--steps` steps after the warm-up."""
     batches, steps = self._feeds[side](), self._args.steps
     self._train(batches, self._args.warm_steps)
     began = time.perf_counter()
@@ -111,7 +113,9 @@ class Ours:
     for _ in range(steps):
       batch, _ = next(batches)
       self._state = self._step(self._state, batch, self._inputs)
-      jax.block_until_ready(self._state.step)  # nothing runs ahead of the clock
+      jax.block_until_ready(
+        self._state.step
+      )  # else asynchronous steps would run past the clock
 
 
 def _start_torch(args) -> peers.Peer:

@@ -1,9 +1,9 @@
-"""The paper's set-up for CIFAR-10 (appendix A); a base, small Inception.
+"""The paper's set-up for CIFAR-10 (appendix A), shared by several configs.
 
-  python -m rethink.main --config=configs/cifar10.py
+  python -m rethink.main --config=configs/cifar10.py  # small Inception
 
-Batch size 128 follows from the spacing of the points in Figures 1a and 2b; the
-paper does not state it, nor how long the runs are.
+The paper states neither the batch size nor the length of the runs. Batch size
+128 follows from the spacing of the points in Figures 1a and 2b.
 """
 
 import ml_collections
@@ -12,7 +12,7 @@ from configs import base
 
 MODELS = {
   "inception": dict(model="inception()", learning_rate=0.1),
-  # From He's normal initialization it diverges at this rate within 5 steps.
+  # With He's normal initialization it diverges at this rate within 5 steps.
   "inception_no_bn": dict(
     model="inception(batch_norm=False, kernel_init='glorot_uniform()')",
     learning_rate=0.1,
@@ -35,23 +35,24 @@ PARAMETERS = {
   "mlp_3x512": 1_735_178,
   "mlp_1x512": 1_209_866,
 }
-# Points of test accuracy, by column of Table 1 and Figure 2b: the paper's own
-# numbers without batch norm lie 3 points apart.
+# Tolerances of test accuracy in points, by column of Table 1 and Figure 2b. The
+# paper's own numbers without batch norm differ by 3 points between the two.
 TOLERANCES = {"inception_no_bn": {"test": 3.0, "last": 3.0, "best": 3.0}}
 TRAIN_EXAMPLES = 50_000
 STAND_INS = {
   "cifar10_jpeg": "JPEG copy of CIFAR-10, not the original pixels",
 }
 NOTES = (
-  "Batch size 128 is not in the paper's text; it follows from the spacing of"
-  " the points in Figures 1a and 2b, 391 steps an epoch.",
-  "Initialization, seeds and repeats are not in the paper; here initialization"
-  " is He's normal one, but Glorot's uniform one for Inception without batch"
-  " norm, which diverges at the paper's rate otherwise. All seeds of a row have"
-  " the same corrupted labels and pixels.",
+  "The paper does not state the batch size. We use 128, which follows from the"
+  " spacing of the points in Figures 1a and 2b (391 steps per epoch).",
+  "The paper does not state the initialization, the seeds or the number of"
+  " repeats. We use He's normal initialization, except for Inception without"
+  " batch norm, which then diverges at the paper's learning rate and starts"
+  " from Glorot's uniform one. All seeds of a row share the corrupted labels"
+  " and pixels.",
 )
 
-# The same networks, small, on 500 of the digits: what `smoke/` runs are.
+# Small versions of the networks for the `smoke/` runs, on 500 digits.
 SMALL = {
   "inception": dict(model="inception(width=0.125)", learning_rate=0.03),
   "inception_no_bn": dict(
@@ -63,7 +64,7 @@ SMALL = {
 }
 SMOKE = dict(
   dataset="digits",
-  image_size=7,  # 7 of 8 pixels, like 28 of 32, so that crops can move
+  image_size=7,  # of 8 pixels, like 28 of 32, so that random crops can move
   train_examples=500,
   batch_size=50,
   num_epochs=40,
@@ -76,10 +77,11 @@ def get_config() -> ml_collections.ConfigDict:
   """Small Inception, true labels, no regularizer."""
   config = base.get_config()
   config.dataset = "cifar10"
-  config.image_size = 28  # centre crop of 32
+  config.image_size = 28  # side of the centre crop; images have 32 pixels
   config.model = "inception()"
   config.learning_rate = 0.1  # 0.01 for AlexNet and the MLPs
   config.schedule = "exponential(decay=0.95, every_epochs=1)"
   config.num_epochs = 100
-  config.stop_at_train_loss = 0.001  # never at the fit threshold, 0.05
+  # Far below the fit threshold of 0.05, so that runs train on after they fit.
+  config.stop_at_train_loss = 0.001
   return config

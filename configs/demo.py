@@ -1,8 +1,8 @@
-"""A first experiment: networks fit random labels on real images, in a minute.
+"""A first experiment: networks fit random labels in about a minute.
 
-1,797 handwritten digits of 8x8 pixels, which scikit-learn ships. Networks learn
-the true labels and generalize; the same networks fit random labels and pure
-noise, where there is nothing to generalize.
+The data are the 1,797 handwritten digits of 8x8 pixels that scikit-learn ships.
+Networks learn the true labels and generalize. The same networks also fit random
+labels and pure noise, where there is nothing to generalize.
 
   python -m rethink.prepare digits
   python -m rethink.sweep --config=configs/demo.py
@@ -36,7 +36,7 @@ RUNS = {
 
 
 def get_config(run: str = "mlp_1x512/true_labels"):
-  """One run of the demo, by name."""
+  """Returns the config of one run of the demo."""
   config = base.get_config()
   config.batch_size = 50
   config.num_epochs = 100

@@ -3,9 +3,9 @@
   python -m rethink.sweep --config=configs/fig2_implicit.py
   python -m rethink.report --config=configs/fig2_implicit.py
 
-A run is model/seed: small Inception with and without batch norm, no explicit
-regularizer, 51 epochs as in the figure and no early end. The paper's numbers
-are read off its vector graphics.
+A run is named model/seed: small Inception with and without batch norm, without
+explicit regularizers. Every run has 51 epochs, as in the figure. The paper's
+numbers are read off its vector graphics.
 """
 
 from configs import cifar10
@@ -40,7 +40,7 @@ RUNS = {
 
 
 def get_config(run: str = "inception/seed0"):
-  """One run of Figure 2b, by name."""
+  """Returns the config of one run of Figure 2b."""
   config = cifar10.get_config()
   config.num_epochs = 51
   config.stop_at_train_loss = 0.0
@@ -72,13 +72,13 @@ REPORT = ex.Report(
   title="Early stopping and batch norm",
   source="Figure 2b",
   question=(
-    "What does stopping at the best test accuracy gain, and what does batch"
-    " norm, when all explicit regularizers are off?"
+    "Without any explicit regularizer, how much test accuracy is gained by"
+    " stopping at the best epoch, and how much by batch norm?"
   ),
   tables=(
     ex.Table(
       key="early-stopping",
-      title="Test accuracy at the end and at its best",
+      title="Test accuracy at the last and at the best epoch",
       heads=("model",),
       columns=(
         ex.Column("train", "train accuracy", "end", "train/accuracy"),
@@ -124,13 +124,13 @@ REPORT = ex.Report(
   ),
   notes=(
     *cifar10.NOTES,
-    "The best test accuracy is chosen on the test set itself; the paper notes"
-    " that a claim about early stopping would need a second, untouched one.",
-    "The figure ends at 86.5 and 84.9 % test accuracy; Table 1 has 85.75 and"
-    " 82.00 % for the same settings. The tolerance of test accuracies without"
-    " batch norm is 3 points for this reason.",
+    "The best epoch is chosen on the test set itself. The paper notes that a"
+    " claim about early stopping would need a second, untouched test set.",
+    "The paper's figure ends at 86.5 and 84.9 % test accuracy; for the same"
+    " settings its Table 1 gives 85.75 and 82.00 %. For this reason the"
+    " tolerance of test accuracies without batch norm is 3 points.",
     "The paper's train curve without batch norm is a running mean over batches,"
-    " so there is none to compare a clean pass with.",
+    " so it cannot be compared with our clean pass.",
   ),
   train_examples=cifar10.TRAIN_EXAMPLES,
   stand_ins=cifar10.STAND_INS,

@@ -1,12 +1,12 @@
-"""Does my pipeline memorize? Any model on true labels, random labels, noise.
+"""Tests whether your model memorizes: true labels, random labels and noise.
 
   python -m rethink.sweep --config=configs/memorize.py \\
     --config.dataset=mine --config.model="my_models:TwoLayers()" --runs=mine
   python -m rethink.report --config=configs/memorize.py --runs=mine --out=mine
 
-A run is data/budget/seed; a budget is a number of epochs with a learning-rate
-schedule of its own. Set image_size, batch_size, learning_rate and regularizers
-to those of your pipeline likewise.
+A run is named data/budget/seed. A budget is a number of epochs, over which the
+learning-rate schedule is stretched. Set image_size, batch_size, learning_rate
+and regularizers to those of your pipeline in the same way.
 """
 
 from configs import base
@@ -34,7 +34,7 @@ RUNS = {
 
 
 def get_config(run: str = "random/epochs30/seed0"):
-  """One run, by name; the model and the data are those of configs/base.py."""
+  """Returns the config of one run; the command line sets model and data."""
   config = base.get_config()
   config.batch_size = 50
   config.learning_rate = 0.1
@@ -46,8 +46,8 @@ REPORT = ex.Report(
   title="Does it memorize?",
   source="",
   question=(
-    "Does this model, trained like this, fit labels and images that have"
-    " nothing in common with the task, and how long does it take?"
+    "With these settings, can this model fit random labels and images of noise,"
+    " and how many epochs does that take?"
   ),
   tables=(
     ex.Table(
@@ -101,8 +101,8 @@ REPORT = ex.Report(
     for budget in _BUDGETS
   ),
   notes=(
-    "Fitted means a clean train loss of at most 0.05 nats.",
-    "A model that fits random labels can memorize this training set; that it"
-    " generalizes on the true labels then says nothing about its capacity.",
+    "A run is fitted when its clean train loss is at most 0.05 nats.",
+    "A model that fits random labels can memorize this training set. Its"
+    " capacity then does not explain why it generalizes on the true labels.",
   ),
 )

@@ -1,11 +1,11 @@
-"""Table 1: CIFAR-10 with and without explicit regularization, true and random.
+"""Table 1: CIFAR-10 with and without regularization, true and random labels.
 
   python -m rethink.sweep --config=configs/table1_cifar10.py
   python -m rethink.report --config=configs/table1_cifar10.py
 
-A run is model/labels/regularizers/seed. Every row of the paper is a run, and so
-are the combinations that it leaves out. Another line in MODELS, or one in place
-of those, makes the same table of another network:
+A run is named model/labels/regularizers/seed. There are runs for all rows of
+the paper's table and for the combinations that it leaves out. Add a line to
+MODELS, or replace them, to make the same table for another network:
 
   MODELS = {"mine": dict(model="my_models:Net()", learning_rate=0.01)}
 """
@@ -18,9 +18,9 @@ LABELS = {
   "true": dict(corruptions=()),
   "random": dict(corruptions=("random_labels()",)),
 }
-# The paper prints no weight-decay coefficient; 5e-4 is this project's.
-# A coefficient is an input of a compiled step: with 0.0 for no decay, the runs
-# of a network with the same crop share one program.
+# The paper gives no weight-decay coefficient; 5e-4 is our choice. Coefficients
+# are inputs of the compiled step, so with 0.0 in place of no regularizer the
+# runs with and without decay share one program.
 REGULARIZERS = {
   "none": dict(regularizers=("weight_decay(0.0)",)),
   "wd": dict(regularizers=("weight_decay(0.0005)",)),
@@ -49,7 +49,7 @@ RUNS = {
 
 
 def get_config(run: str = next(iter(RUNS))):
-  """One run of Table 1, by name."""
+  """Returns the config of one run of Table 1."""
   return ex.select(cifar10.get_config(), RUNS, run)
 
 
@@ -78,7 +78,7 @@ _PAPER = (
 
 
 def _rows(model: str) -> list[ex.Row]:
-  """Those of the paper; the set-ups of its Inception for another network."""
+  """Returns the paper's rows of a model; another model gets Inception's."""
   known = model in cifar10.NAMES
   return [
     ex.Row(
@@ -93,15 +93,15 @@ def _rows(model: str) -> list[ex.Row]:
       parameters=cifar10.PARAMETERS.get(model, 0),
       tolerances=cifar10.TOLERANCES.get(model, {}),
     )
-    for its, regularizers, labels, train, test in _PAPER
-    if its == (model if known else "inception")
+    for name, regularizers, labels, train, test in _PAPER
+    if name == (model if known else "inception")
   ]
 
 
 def _verdict(model: str) -> ex.Memorization:
   paper = {
-    its: f"{train:.2f} % train, {test:.2f} % test"
-    for its, regularizers, labels, train, test in _PAPER
+    name: f"{train:.2f} % train, {test:.2f} % test"
+    for name, regularizers, labels, train, test in _PAPER
     if (regularizers, labels) == ("none", "random")
   }
   return ex.Memorization(
@@ -116,8 +116,9 @@ REPORT = ex.Report(
   title="With and without explicit regularization",
   source="Table 1",
   question=(
-    "Do networks fit random labels with the set-up that generalizes on true"
-    " ones, and how much of the test accuracy do explicit regularizers explain?"
+    "Do networks fit random labels in the same set-up in which they generalize"
+    " on true labels, and how much of their test accuracy is due to explicit"
+    " regularizers?"
   ),
   tables=(
     ex.Table(
@@ -138,14 +139,14 @@ REPORT = ex.Report(
   verdicts=tuple(_verdict(model) for model in MODELS),
   notes=(
     *cifar10.NOTES,
-    "The weight-decay coefficient is not in the paper; here it is 5e-4.",
-    "The length of the runs is not in the paper; here they end at a clean train"
+    "The paper does not state the weight-decay coefficient; we use 5e-4.",
+    "The paper does not state the length of the runs; ours end at a clean train"
     " loss of 0.001 or after 100 epochs.",
-    "Figure 2b ends at 86.5 and 84.9 % test accuracy with and without batch"
-    " norm, where Table 1 has 85.75 and 82.00 %; the tolerance of the test"
-    " accuracy without batch norm is 3 points for this reason. Figure 1c starts"
-    " at 87.2 % for Inception and 69.9 % for AlexNet, where Table 1 has 85.75"
-    " and 76.07 %.",
+    "The paper's own numbers differ: Figure 2b ends at 86.5 and 84.9 % test"
+    " accuracy with and without batch norm, but Table 1 gives 85.75 and 82.00"
+    " %. For this reason the tolerance of test accuracy without batch norm is 3"
+    " points. Figure 1c starts at 87.2 % for Inception and 69.9 % for AlexNet,"
+    " but Table 1 gives 85.75 and 76.07 %.",
   ),
   train_examples=cifar10.TRAIN_EXAMPLES,
   stand_ins=cifar10.STAND_INS,

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# N processes of one run on this machine, to try out what many hosts do:
+# Starts N processes of one run on this machine, to try out a run on many hosts:
 #
 #   launch/local.sh 2 --config=configs/demo.py:mlp_1x512/true_labels
 #
-# A single process uses all devices of a machine already. On one with N GPUs each
-# process gets one of them. Ctrl-C saves at the same step in all and exits with 75;
-# the same command goes on. $PYTHON and $PORT override what is used.
+# You do not need this to use all devices of one machine: a single process does.
+# On a machine with N GPUs each process gets one of them. Ctrl-C makes all processes
+# save the same step and exit with 75; the same command resumes. $PYTHON and $PORT
+# override the interpreter and the port of process 0.
 set -euo pipefail
 
 count=${1:?usage: launch/local.sh N ARGUMENTS OF rethink.main}
@@ -22,7 +23,7 @@ done
 
 code=0
 for pid in "${pids[@]}"; do
-  # A signal ends `wait`, not the process.
+  # A signal to this script interrupts `wait`, so wait again until the process ends.
   while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done
   one=0
   wait "$pid" || one=$?

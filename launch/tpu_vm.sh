@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
-# One run on a Cloud TPU slice, from nothing to its end, through preemptions:
+# One run on a Cloud TPU slice: creates the slice, trains to the end through
+# preemptions, and deletes it:
 #
 #   export TPU=my-run ZONE=us-west4-a TYPE=v5litepod-16 VERSION=v2-alpha-tpuv5-lite
 #   launch/tpu_vm.sh run --config=FILE --workdir=gs://BUCKET/FOLDER --data_dir=DIR
-#   launch/tpu_vm.sh logs     # in another terminal; `logs 3` of worker 3
-#   launch/tpu_vm.sh delete   # stops paying; `run` does it at the end
+#   launch/tpu_vm.sh logs     # in another terminal; `logs 3` shows worker 3
+#   launch/tpu_vm.sh delete   # ends the costs; `run` does this at its end
 #
-# The steps of `run` one by one: create, install, start, wait. It may itself be
-# stopped and started again: what is there is used. A slice loses its disks when it
-# is preempted, hence the bucket. $SETUP is a command for every worker after
-# installing (copy or mount the data); $CREATE_FLAGS go to
-# `gcloud ... queued-resources create`, "--spot" by default.
-# docs/running-on-tpu.md walks through it.
+# The steps of `run` are also commands: create, install, start, wait. You may stop
+# `run` and start it again: it uses a slice that exists. The run directory must be in
+# a bucket, because a preempted slice loses its disks. $SETUP is a command that every
+# worker executes after the installation (copy or mount the data there).
+# $CREATE_FLAGS are flags of `gcloud ... queued-resources create`, by default "--spot".
+# docs/running-on-tpu.md explains all steps.
 set -euo pipefail
 
 : "${TPU:?a name for the slice}" "${ZONE:?its zone}"
 poll=${POLL_SECONDS:-60}
 max_tries=${MAX_TRIES:-5}
-folder=rethink-run # on every worker, in the home directory
+folder=rethink-run # in the home directory of every worker
 
 queued() { gcloud compute tpus queued-resources "$1" "$TPU" --zone="$ZONE" "${@:2}"; }
 
@@ -25,7 +26,7 @@ on() { # on WORKER COMMAND
   gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker="$1" --command="$2"
 }
 
-state() { # of the slice: NONE if there is none, UNKNOWN if gcloud cannot say now
+state() { # prints the slice's state; NONE: no slice, UNKNOWN: gcloud cannot tell
   local said errors
   errors=$(mktemp)
   if said=$(queued describe --format='value(state.state)' 2>"$errors"); then
@@ -39,7 +40,7 @@ state() { # of the slice: NONE if there is none, UNKNOWN if gcloud cannot say no
   rm -f "$errors"
 }
 
-create() { # returns when the slice is there
+create() { # creates the slice if need be and waits until it is active
   local now failed=0
   while true; do
     now=$(state)
@@ -63,7 +64,7 @@ create() { # returns when the slice is there
   done
 }
 
-install() { # this commit, on all workers; what is not committed stays behind
+install() { # installs this commit on all workers, without uncommitted changes
   local bundle
   bundle=$(mktemp -d)/rethink.bundle
   git bundle create -q "$bundle" HEAD &&
@@ -75,7 +76,7 @@ install() { # this commit, on all workers; what is not committed stays behind
     ${SETUP:-true}"
 }
 
-start() { # start ARGUMENTS: on all workers, not tied to this connection
+start() { # start ARGUMENTS: on all workers; outlives this ssh connection
   local command
   command=$(printf '%q ' .venv/bin/python -m rethink.main --platform=tpu "$@")
   command=$(printf '%q' "$command >> run.log 2>&1; echo \$? > exit_code")
@@ -84,14 +85,14 @@ start() { # start ARGUMENTS: on all workers, not tied to this connection
     setsid nohup sh -c $command < /dev/null > /dev/null 2>&1 & echo \$! > pid"
 }
 
-wait_for_end() { # its exit code; 75 if the slice was taken away
+wait_for_end() { # returns the run's exit code, or 75 if the slice was preempted
   local code
   while true; do
     case $(state) in
       ACTIVE | UNKNOWN) ;;
       *) return 75 ;;
     esac
-    # A worker that was rebooted has no process, and none that says how it ended.
+    # A rebooted worker has neither the process nor its exit code: count that as 1.
     code=$(on 0 "cd $folder; if ! kill -s 0 -- -\$(cat pid) 2>/dev/null; then
       cat exit_code 2>/dev/null || echo 1; fi") || code=
     [[ -z $code ]] || return "$code"
@@ -104,7 +105,7 @@ run() {
   while true; do
     create
     code=0 began=
-    # It may run already: this script was stopped and started again.
+    # The run may be in progress, if this script was stopped and started again.
     case $(on 0 "test -f $folder/pid && echo there || echo new" || true) in
       *there*) began=yes ;;
       *new*) ! { install && start "$@"; } || began=yes ;;
@@ -112,15 +113,15 @@ run() {
     if [[ $began ]]; then wait_for_end || code=$?; else code=1; fi
     echo "$TPU: exit code $code"
     case $code in
-      0 | 2 | 3 | 4) break ;; # done, or not to be mended by another try
+      0 | 2 | 3 | 4) break ;; # done, or a retry would end in the same way
       75) tries=0 ;;
       *) ((++tries < max_tries)) || break ;;
     esac
-    # On the same slice, if that is still there.
+    # Start again on the same slice if it still exists.
     if [[ $began && $(state) == ACTIVE ]]; then start "$@" || true; fi
   done
   logs || true
-  delete || echo "$TPU may still be there, and cost money" >&2
+  delete || echo "$TPU may still exist and cost money: run launch/tpu_vm.sh delete" >&2
   return "$code"
 }
 

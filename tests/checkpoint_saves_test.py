@@ -186,4 +186,4 @@ def test_f32_a_best_of_another_run_is_set_aside(workdir, capsys):
   saved.save_best(10, state(10))
   saved.close()
   assert open_all(workdir).best_step is None
-  assert "is of another run" in capsys.readouterr().err
+  assert "belongs to another config or other data" in capsys.readouterr().err

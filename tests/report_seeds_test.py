@@ -46,7 +46,7 @@ def test_random_and_true_labels_are_compared_by_the_seeds_that_fit_both(
 @pytest.mark.parametrize(
   ("late", "said"),
   [
-    (20, "after 20 epochs (evaluated every 5), as true labels as far as that"),
+    (20, "after 20 epochs (evaluated every 5), no later than true labels, at"),
     (30, "after 30 epochs (evaluated every 5), 10 more than for true labels"),
   ],
 )
@@ -71,7 +71,7 @@ def test_learners_at_another_scale_are_not_compared(noise, tmp_path):
   write(tmp_path, memorize, f"{other}/epochs30/seed0", images=1000)
   verdict = _verdict(tmp_path)
   assert verdict.answer.endswith("test")  # and no word of the other
-  assert "were learned at another scale" in verdict.details
+  assert "were trained at another scale" in verdict.details
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_seeds_of_another_set_up_are_named_and_not_averaged(
 def test_train_accuracy_of_a_part_is_said_to_be_of_a_part(tmp_path):
   name = "random/epochs30/seed0"
   report_runs.write(tmp_path, memorize, name, eval_train_examples=1000)
-  assert "loss are of 1,000 images" in _verdict(tmp_path).made
+  assert "loss are measured on 1,000 images" in _verdict(tmp_path).made
 
 
 def test_a_reduced_baseline_is_named_beside_the_row(tmp_path):
@@ -111,7 +111,7 @@ def test_a_reduced_baseline_is_named_beside_the_row(tmp_path):
   write(tmp_path, fig1_randomization, "alexnet/p0.0/seed0", images=1000)
   line, _ = _line(tmp_path, "alexnet/p0.5", fig1_randomization, 1)
   note = tables.all_of(_found(tmp_path, fig1_randomization))[1].notes[line.note]
-  assert "alexnet/p0.0, its baseline: 1,000 of 50,000" in note.lower()
+  assert "its baseline alexnet/p0.0: 1,000 of 50,000" in note.lower()
 
 
 def test_a_ratio_that_no_run_has_is_never_one_without_a_baseline_a_dash(

@@ -353,8 +353,8 @@ def test_experiments_with_runs_are_found_without_being_named(tmp_path):
   ("args", "message"),
   [
     (["--config=configs/none.py"], "configs/none.py: there is no such file"),
-    (["--config=configs/base.py"], "has no REPORT"),
-    (["--config=configs/memorize.py:true"], "leave :true out"),
+    (["--config=configs/base.py"], "declares no REPORT"),
+    (["--config=configs/memorize.py:true"], "leave out :true"),
     (["--runs=nowhere"], "--runs=nowhere: there is no such folder"),
     (["--no_such_flag=1"], "no_such_flag"),
     (["stray"], "unexpected argument 'stray'"),

@@ -78,7 +78,7 @@ def _counts(filled: Sequence[tables.FilledTable]) -> str:
   if judged:
     agree = sum(bool(cell.agrees) for cell in judged)
     text += (
-      f" {agree} of {len(judged)} compared numbers are within the tolerance"
+      f" {agree} of {len(judged)} judged numbers are within the tolerance"
       " of the paper's."
     )
   return text

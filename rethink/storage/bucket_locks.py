@@ -24,7 +24,7 @@ from rethink.storage import locks
 # run at once.
 WAIT_SECONDS = 90.0
 _POLL_SECONDS = 5.0
-# Of one request: a hanging connection should not cost the bucket_lock.
+# Timeout of one request: a hanging connection must not cost the lock.
 _REQUEST_SECONDS = 15.0
 
 

@@ -1,12 +1,12 @@
-"""The saved states of a run: the newest ones, and apart the best.
+"""The saved states of a run: the newest ones and, separately, the best one.
 
   checkpoints/<step>/   the newest states, written by Orbax
-  best/<step>/          the one with the best metric
-  damaged/              what failed its check: renamed, never deleted
+  best/<step>/          the state with the best metric
+  damaged/              states that failed their check: renamed, never deleted
 
-A folder counts once its manifest is in it, which is written last. Saves happen
-in the background; an error there is raised by the next call, at the latest by
-`close`, as a RethinkError.
+A folder counts as a state once it contains its manifest, which is written last.
+Saving runs in the background; its errors are raised by the next call, `close`
+at the latest, as a RethinkError.
 """
 
 import concurrent.futures
@@ -31,7 +31,7 @@ class Checkpoints:
   """The saved states of one run.
 
   Attributes:
-    saved_step: the newest step that was restored or handed over, or None.
+    saved_step: newest step that was restored or handed over, or None.
   """
 
   def __init__(
@@ -40,9 +40,9 @@ class Checkpoints:
     """Opens `workdir/checkpoints` and `workdir/best`, creating them.
 
     Args:
-      workdir: of the run.
-      keep: how many of the newest states stay.
-      identity: of the run, as `manifests.write` takes it.
+      workdir: run directory.
+      keep: number of newest states to keep.
+      identity: fingerprints of the run, see `manifests.write`.
     """
     self._root = pathlib.Path(workdir).absolute()
     newest, best = (self._root / kind for kind in _KINDS)
@@ -57,7 +57,7 @@ class Checkpoints:
   ) -> Any | None:
     """The newest state that is whole; None if nothing was ever saved.
 
-    Newer ones that are damaged are set aside with a warning.
+    Newer states that are damaged are set aside with a warning.
 
     Args:
       like: a pytree of arrays with the shapes, dtypes and shardings wanted; the
@@ -67,45 +67,45 @@ class Checkpoints:
 
     Raises:
       CheckpointError: if there are states, but all of them are damaged.
-      ConfigError: if a state is whole, but not of this run.
+      ConfigError: if a state belongs to another config or other data.
     """
     step, state = self._newest.restore(distributed.local_copy(like), changes)
     self.saved_step = distributed.all_gather(step)[0]
     return distributed.broadcast(state, like)
 
   def save(self, step: int, state: Any) -> None:
-    """Saves a state as the newest, unless this step is saved already."""
+    """Saves a state as the newest one, unless its step is saved already."""
     if step != self.saved_step:
       with _explaining_errors(self._root):
-        # A best state that is older than the newest would never be made again.
+        # A resumed run would not make an older best state again: wait for it.
         self._best.wait()
         self._newest.save(step, state)
       self.saved_step = step
 
   def save_best(self, step: int, state: Any) -> None:
-    """Saves a state as the best, in place of an earlier best."""
+    """Saves a state as the best one; it replaces the earlier best."""
     if step != self.best_step:
       with _explaining_errors(self._root):
         self._best.save(step, state)
       self.best_step = step
 
   def forget_best_after(self, step: int) -> None:
-    """Deletes a best state from beyond a step; it will be made again.
+    """Deletes the best state if it is from beyond a step.
 
-    It is of a process that died before it saved its newest state.
+    Its process died before saving a newest state; the run will make it again.
     """
     if self.best_step is not None and self.best_step > step:
       self._best.delete(self.best_step)
       self.best_step = None
 
   def check(self) -> None:
-    """Raises what went wrong in the background since the last call."""
+    """Raises errors of the background since the last call."""
     with _explaining_errors(self._root):
       self._newest.check()
       self._best.check()
 
   def close(self) -> None:
-    """Waits until states and manifests are on disk; raises what went wrong."""
+    """Waits until states and manifests are on disk; raises errors of saving."""
     with _explaining_errors(self._root), contextlib.ExitStack() as stack:
       for store in (self._newest, self._best):
         stack.callback(store.close)
@@ -127,13 +127,13 @@ class _Store:
   ):
     self._folder, self._keep, self._identity = folder, keep, dict(identity)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():  # of processes that died
+    for path in folder.iterdir():  # left by processes that died
       if ".orbax-checkpoint-tmp" in path.name or path.suffix == ".deleted":
         shutil.rmtree(path, ignore_errors=True)
-    # Made in the background, a folder that cannot be made holds up the exit of
-    # the process for five minutes.
+    # If Orbax creates the folder in the background and fails, the process takes
+    # five minutes to exit.
     options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
-    # By itself Orbax would wait for all processes of the run.
+    # Only process 0 saves; by default Orbax would wait for the others.
     alone = ocp.options.MultiprocessingOptions(0, active_processes={0})
     self._orbax = ocp.StandardCheckpointer(
       async_options=options, multiprocessing_options=alone
@@ -160,20 +160,20 @@ class _Store:
       raise errors.CheckpointError(
         "none of the saved states can be used:\n  "
         + "\n  ".join(lost)
-        + "\nput a sound copy back, or start over with rethink.main's"
+        + "\nrestore an undamaged copy, or start over with rethink.main's"
         " --restart_from_scratch, which sets them aside"
       )
     self._clean_up(damaged)
     return found
 
   def set_unusable_aside(self) -> int | None:
-    """Sets aside what is damaged or of another run; the step that is left."""
+    """Sets damaged and foreign states aside; returns the step that is left."""
     damaged = {}
     for path in self._finished().values():
       try:
         manifest = manifests.read(path)
         if self._identity_differences(manifest):
-          damaged[path] = f"{path} is of another run"
+          damaged[path] = f"{path} belongs to another config or other data"
       except errors.CheckpointError as error:
         damaged[path] = str(error)
     self._clean_up(damaged)
@@ -205,7 +205,7 @@ class _Store:
       job.result()
 
   def _write(self, step: int, state: Any) -> None:
-    """In the worker: the step, its manifest last; then old steps go."""
+    """Writes the step and then its manifest; deletes old steps."""
     path = self._folder / str(step)
 
     def attempt() -> None:
@@ -224,7 +224,7 @@ class _Store:
     differing = self._identity_differences(manifest)
     if differing:
       raise errors.ConfigError(
-        f"{path} is of another run:\n  "
+        f"{path} belongs to another config or other data:\n  "
         + "\n  ".join(differing)
         + "\ngive another --workdir, or start over with rethink.main's"
         " --restart_from_scratch"
@@ -251,7 +251,7 @@ class _Store:
     )
 
   def _identity_differences(self, manifest: Mapping[str, Any]) -> list[str]:
-    """A line for each fingerprint that is not this run's."""
+    """Returns a line for each fingerprint that differs from this run's."""
     return [
       f"{key}: fingerprint {manifest[key]} -> {self._identity[key]}"
       for key in manifests.BINDING
@@ -279,7 +279,7 @@ class _Store:
 
 
 class _NoStore:
-  """The `_Store` of a process that keeps no states: process 0 does."""
+  """The `_Store` of a process other than 0: it saves and restores nothing."""
 
   def __init__(self, *_: Any):
     self.set_unusable_aside = self.check = self.wait = self.close = lambda: None

@@ -1,16 +1,16 @@
-"""The run directory, writer and reader: config, status, metrics.
+"""Writes and reads run directories: config, status, metrics.
 
-  config.json    what was asked for; the outcome fields make the fingerprint
-  status.json    how far it came, with which code, versions and device
-  metrics.jsonl  one row per evaluated epoch, "<split>/<name>" keys; durations
-                 and clock times stand under "time/"
-  checkpoints/   the newest states; best/ the one with the best metric
-  examples/      epoch<NNNN>.npz: what was fitted, example by example
-  curves/        <name>.npz: what is measured along another axis than epochs
-  damaged/       states that failed their check, set aside
-  lock.json      which process works here
+  config.json    the config; its outcome fields make the fingerprint
+  status.json    the progress, with code, versions and device
+  metrics.jsonl  one row per evaluated epoch, keys "<split>/<name>"; durations
+                 and clock times are under "time/"
+  checkpoints/   the newest states; best/ has the one with the best metric
+  examples/      epoch<NNNN>.npz: loss and correctness of each training example
+  curves/        <name>.npz: measurements over another axis than epochs
+  damaged/       states that failed their check
+  lock.json      the process that uses the directory
 
-Imports no JAX: reports read runs on machines that have none.
+Imports no JAX, because reports read runs on machines without it.
 """
 
 import datetime
@@ -28,7 +28,7 @@ from rethink import errors
 from rethink.storage import files, fingerprints, provenance
 
 Row = dict[str, Any]
-# What is known of each training example after an epoch, from a clean pass.
+# Columns of a per-example file, measured in a clean pass after an epoch.
 EXAMPLES = {
   "id": np.uint64,
   "label": np.int32,
@@ -42,10 +42,10 @@ class Record(NamedTuple):
   """A run directory as read from disk; missing files read as empty.
 
   Attributes:
-    workdir: where it lies.
-    config: of config.json.
-    status: of status.json.
-    rows: of metrics.jsonl, by step; a torn last line is left out.
+    workdir: the run directory.
+    config: content of config.json.
+    status: content of status.json.
+    rows: rows of metrics.jsonl in order; an incomplete last line is left out.
   """
 
   workdir: pathlib.Path
@@ -58,7 +58,7 @@ def read(workdir: str | os.PathLike) -> Record:
   """Reads a run directory, finished or not.
 
   Raises:
-    ConfigError: naming a file that is no JSON.
+    ConfigError: if a file is not valid JSON; the message names it.
   """
   path = pathlib.Path(workdir)
   return Record(
@@ -72,7 +72,7 @@ def read(workdir: str | os.PathLike) -> Record:
 def read_examples(
   workdir: str | os.PathLike,
 ) -> dict[int, dict[str, np.ndarray]]:
-  """What `Run.log_examples` wrote: epoch to arrays; {} if nothing was logged.
+  """Reads what `Run.log_examples` wrote, epoch to arrays; {} for nothing.
 
   Raises:
     ConfigError: naming a file that cannot be read.
@@ -85,7 +85,7 @@ def read_examples(
 
 
 def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
-  """What `Run.log_curve` wrote; {} if that was nothing.
+  """Reads the arrays that `Run.log_curve` wrote; {} if there is no such curve.
 
   Raises:
     ConfigError: naming a file that cannot be read.
@@ -95,7 +95,7 @@ def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
 
 
 def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
-  """The first evaluated epoch with a clean train loss <= threshold, or None.
+  """Returns the first evaluated epoch with clean train loss <= threshold.
 
   The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
   """
@@ -192,12 +192,12 @@ class Run:
 
   @property
   def status(self) -> Mapping[str, Any]:
-    """What status.json says."""
+    """The content of status.json."""
     return self._status
 
   @property
   def identity(self) -> dict[str, str]:
-    """What a saved state belongs to, once `check_data` has been called."""
+    """The fingerprints that saved states must share; needs `check_data`."""
     return {
       "config": self._config["fingerprint"],
       "data": self._config["data"]["fingerprint"],
@@ -206,11 +206,11 @@ class Run:
 
   @property
   def done(self) -> bool:
-    """Whether an earlier process has brought the run to its end."""
+    """Whether an earlier process has finished the run."""
     return self._status.get("state") == "done"
 
   def start(self) -> None:
-    """Says in the directory that this process works on it."""
+    """Writes config.json and the state "running" to the directory."""
     if not self._status:  # it will not describe the rows of an earlier start
       (self.workdir / "metrics.jsonl").unlink(missing_ok=True)
     files.write_json(self.workdir / "config.json", self._config)
@@ -224,7 +224,7 @@ class Run:
 
   @property
   def seconds(self) -> float:
-    """Seconds spent on the run, those of earlier processes included."""
+    """Seconds spent on the run, including earlier processes."""
     return self._seconds_before + time.monotonic() - self._began
 
   def check_data(self, data: Mapping[str, Any]) -> None:
@@ -246,7 +246,7 @@ class Run:
     files.write_json(self.workdir / "config.json", self._config)
 
   def cut(self, step: int = -1, epoch: int = 0) -> None:
-    """Forgets rows past a step and examples past an epoch: past a state."""
+    """Deletes rows after a step and per-example files after an epoch."""
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
     files.write(self.workdir / "metrics.jsonl", text)
@@ -255,12 +255,12 @@ class Run:
         path.unlink()
 
   def log(self, row: Row) -> None:
-    """Appends a row and makes it durable."""
+    """Appends a row durably to metrics.jsonl."""
     self.rows.append(row)
     files.append(self.workdir / "metrics.jsonl", _line(row))
 
   def log_examples(self, epoch: int, arrays: Mapping[str, Any]) -> None:
-    """Writes what is known of each training example after an epoch.
+    """Writes loss and correctness of each training example after an epoch.
 
     Args:
       epoch: counted from 1.
@@ -274,11 +274,11 @@ class Run:
     files.write_arrays(folder / f"epoch{epoch:04d}.npz", typed)
 
   def log_curve(self, name: str, **arrays: Any) -> None:
-    """Writes a curve over another axis than epochs: a spectrum, say.
+    """Writes a curve over another axis than epochs, such as a spectrum.
 
     Args:
-      name: of the curve, a file name; one that is there is replaced.
-      **arrays: of equal length, each [n]; whoever draws it chooses x and y.
+      name: name of the curve and its file; an existing curve is replaced.
+      **arrays: arrays of equal length, each [n]; a figure chooses x and y.
     """
     folder = self.workdir / "curves"
     folder.mkdir(exist_ok=True)
