@@ -3,7 +3,8 @@
 A name is looked up in the module of its kind, or in a module of the user's own
 ("my.module:my_function(rate=0.5)"). Arguments are Python literals. A parsed
 call is complete: every default is filled in, so that equal components have
-equal text, whatever was typed.
+equal text, whatever was typed. A dict, which could not name a program, becomes
+the tuple of its sorted pairs.
 """
 
 import ast
@@ -19,7 +20,16 @@ from rethink import errors
 
 # Filled in by the package, not by the user.
 _GIVEN = {
-  *("examples", "context", "num_classes", "parent", "name", "step"),
+  *(
+    "examples",
+    "ids",
+    "labels",
+    "context",
+    "num_classes",
+    "parent",
+    "name",
+    "step",
+  ),
   *("run_settings", "run", "data_dir", "stop"),
   *("matrix", "ridge", "images", "problem"),
 }
@@ -35,6 +45,9 @@ class Range(NamedTuple):
 
 Fraction = Annotated[float, Range(0.0, 1.0)]
 NotNegative = Annotated[float, Range(0.0, math.inf)]
+_FILE = "a file that is read"
+# The path of a file whose content changes the result: part of the fingerprint.
+InputFile = Annotated[str, _FILE]
 
 
 class StaticCall(NamedTuple):
@@ -113,10 +126,10 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
       node = ast.Call(func=node, args=[], keywords=[])
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
       raise ValueError
-    args = [ast.literal_eval(a) for a in node.args]
-    pairs = [(str(k.arg), ast.literal_eval(k.value)) for k in node.keywords]
+    args = [_literal(a) for a in node.args]
+    pairs = [(str(k.arg), _literal(k.value)) for k in node.keywords]
     ast.literal_eval(repr((args, pairs)))  # inf has no literal
-    hash((tuple(args), tuple(pairs)))  # lists and dicts cannot name a program
+    hash((tuple(args), tuple(pairs)))  # lists cannot name a program
   except (SyntaxError, TypeError, ValueError):
     raise errors.ConfigError(
       f"config.{field}: cannot read {text!r}; write a call with literal"
@@ -132,6 +145,16 @@ def parse(text: str, known: Mapping[str, Callable], field: str) -> Call:
   return Call(f"{path}:{name}" if path else name, function, bound)
 
 
+def input_files(call: Call) -> list[str]:
+  """The paths among a call's arguments: those annotated as `InputFile`."""
+  parameters = inspect.signature(call.function, eval_str=True).parameters
+  return [
+    value
+    for name, value in call.kwargs.items()
+    if parameters[name].annotation == InputFile
+  ]
+
+
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
   """The functions that a module defines itself, by name."""
   return {
@@ -141,6 +164,11 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
     and value.__module__ == module.__name__
     and not name.startswith("_")
   }
+
+
+def _literal(node: ast.expr) -> Any:
+  value = ast.literal_eval(node)
+  return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
 def _own(path: str, name: str, field: str) -> Callable[..., Any]:

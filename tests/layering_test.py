@@ -13,7 +13,7 @@ from tests.conftest import ROOT, python
 # from itself. A new component (a model, a loss, ...) has its place already.
 TIERS = (
   "bits cpu errors example report_spec",
-  "distributed experiments signals specs",
+  "corrupting distributed experiments signals specs",
   "corruptions expressivity kernels losses metrics models optimizers rademacher"
   " regularizers schedules storage",
   "cli console pipeline settings",
