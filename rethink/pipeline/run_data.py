@@ -108,36 +108,46 @@ def load(run: Asked, data_dir: str) -> RunData[example.Example]:
   test = dataset.splits[config.test_split]
   context = example.Context(config.data_seed, info, config.image_size)
 
-  def split(name: str, examples: example.Example) -> example.Split:
+  def split(
+    name: str, examples: example.Example, training: bool
+  ) -> tuple[example.Split, kinds.Images]:
     stored, names = dataset.splits[name].id, dataset.names[name]
-    return example.Split(
+    known = example.Split(
       name,
-      examples is train,
+      training,
       examples.id,
       examples.label,
       stored,
       lambda ids: names[np.searchsorted(stored, ids)].tolist(),
     )
+    return known, lambda rows: examples.image[rows]
 
   labels = corrupt_labels(
     run,
     context,
-    (split(config.train_split, train), lambda rows: train.image[rows]),
-    (split(config.test_split, test), lambda rows: test.image[rows]),
+    split(config.train_split, train, True),
+    split(config.test_split, test, False),
     dataset.skipped,
   )
-  corrupted = []
-  for known, examples in ((labels.train, train), (labels.test, test)):
-    image = examples.image
-    for position, corruption in enumerate(run.corruptions):
-      if kinds.kind(corruption) is kinds.Kind.PIXELS:
-        image, facts = kinds.corrupt_images(
-          corruption, known.id, image, context
-        )
-        if examples is train:
-          labels.report["corruptions"][position].update(facts)
-    corrupted.append(examples._replace(image=image, label=known.label))
-  return RunData(info, *corrupted, labels.report, dataset.skipped)
+  train_image, test_image = train.image, test.image
+  for corruption, stated in zip(
+    run.corruptions, labels.report["corruptions"], strict=True
+  ):
+    if kinds.kind(corruption) is kinds.Kind.PIXELS:
+      train_image, facts = kinds.corrupt_images(
+        corruption, train.id, train_image, context
+      )
+      test_image, _ = kinds.corrupt_images(
+        corruption, test.id, test_image, context
+      )
+      stated.update(facts)
+  return RunData(
+    info,
+    train._replace(image=train_image, label=labels.train.label),
+    test._replace(image=test_image, label=labels.test.label),
+    labels.report,
+    dataset.skipped,
+  )
 
 
 def part[Examples: (example.Example, example.Labels)](
@@ -195,4 +205,4 @@ def corrupt_labels(
     "changed_fraction": changed[0],
     "test_changed_fraction": changed[1],
   }
-  return RunData(context.info, *found, report, skipped)
+  return RunData(context.info, found[0], found[1], report, skipped)

@@ -5,7 +5,6 @@ needs them. Only for a corruption of labels that asks for images are all of them
 read once at the start.
 """
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from rethink.pipeline import (
   loader,
   order,
   run_data,
+  stream_labels,
   tfds_records,
 )
 
@@ -105,7 +105,7 @@ def open_data(
   if crop is not None:
     _check_crops(run.corruptions)
   context = example.Context(config.data_seed, info, config.image_size)
-  stored = {True: train, False: test}
+  stored = train
   if config.train_examples:
     train = _subset(train, config.train_examples, config)
   evaluated = train
@@ -127,12 +127,13 @@ def open_data(
   known = run_data.corrupt_labels(
     run,
     context,
-    *(
-      (
-        _split(used, stored[used is train], training=used is train),
-        _read_once(found[name], stopped),
-      )
-      for name, used in (("train", train), ("test", test))
+    (
+      stream_labels.split(train, stored, training=True),
+      stream_labels.read_once(found["train"], stopped),
+    ),
+    (
+      stream_labels.split(test, test, training=False),
+      stream_labels.read_once(found["test"], stopped),
     ),
     train.skipped,
   )
@@ -228,56 +229,6 @@ def _labels(split: decoding.Split) -> example.Labels:
 def _subset(split: decoding.Split, n: int, config: Any) -> decoding.Split:
   part = run_data.part(_labels(split), n, config, split.info)
   return split.take(np.searchsorted(split.entries.id, part.id))
-
-
-def _split(
-  used: decoding.Split, stored: decoding.Split, *, training: bool
-) -> example.Split:
-  """What corruptions of labels may know of a split."""
-
-  def names(ids: np.ndarray) -> list[str]:
-    entries = stored.entries
-    rows = np.searchsorted(entries.id, ids)
-    return [
-      tfds_records.name(row, position, stored.keys)
-      for position, row in stored.read(entries.position[rows].tolist())
-    ]
-
-  return example.Split(
-    used.name,
-    training,
-    used.entries.id,
-    used.entries.label,
-    stored.entries.id,
-    names,
-  )
-
-
-def _read_once(images: Images, stopped: Callable[[], bool]) -> kinds.Images:
-  """Images for a corruption of labels, which asks for all of them.
-
-  Raises:
-    PreemptedError: if stopped.
-  """
-
-  def read(rows: np.ndarray) -> np.ndarray:
-    if stopped():
-      raise errors.PreemptedError(
-        "stopped while all images were read once, because a corruption of"
-        " labels asks for them; the same command begins it anew"
-      )
-    if not rows[0]:
-      print(
-        "rethink: a corruption of labels asks for images: all of the split are"
-        " read once, at every start",
-        file=sys.stderr,
-        flush=True,
-      )
-    return np.concatenate(
-      [images(part, 0) for part in np.array_split(rows, -(-len(rows) // 256))]
-    )
-
-  return read
 
 
 def _framed(
