@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import re
 import types
 
 import cv2
@@ -58,7 +59,8 @@ def test_human_labels_reach_the_images_of_a_folder(config, tmp_path, human):
       for i in range(2):
         file = tmp_path / "images" / split / name / f"{i:04d}.jpg"
         cv2.imwrite(str(file), np.full((8, 8, 3), 20 * k + i, np.uint8))
-  folder.prepare("own", str(tmp_path / "images"), str(tmp_path))
+  images = str(tmp_path / "images")
+  folder.prepare("own", images, str(tmp_path), skip_damaged=False)
   config.dataset, config.train_examples = "own", 0
   path = str(tmp_path / "worst.csv")
   config.corruptions = (f"labels_from_file({path!r})",)
@@ -76,3 +78,20 @@ def test_human_labels_have_the_official_names(tmp_path, human):
   # Positions 0 and 1 are of classes 9 and 8, which people took for 0 and 9.
   assert rows[1:3] == [["train_00000", "airplane"], ["train_00001", "truck"]]
   assert rows[20] == ["train_00019", "airplane"] and len(rows) == 21
+
+
+def test_corruptions_of_ones_own_in_the_documentation_run(
+  config, tmp_path, data_dir, monkeypatch
+):
+  text = (ROOT / "docs" / "noisy-labels.md").read_text()
+  (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  (tmp_path / "documented.py").write_text(block)
+  monkeypatch.syspath_prepend(tmp_path)
+  names = ("next_class(0.5)", "inverted", "dark_is_zero(below=180.0)")
+  config.corruptions = tuple(f"documented:{name}" for name in names)
+  loaded = run_data.load(settings.resolve(config), data_dir)
+  true, label = loaded.train.true_label, loaded.train.label
+  dark = loaded.train.image.mean((1, 2, 3)) < 180
+  assert 0 < dark.mean() < 1 and not label[dark].any()
+  later = ((label - true) % 10)[~dark]
+  assert set(later) == {0, 1}

@@ -15,7 +15,13 @@ _TOGETHER = 256  # images that are read between two looks at a stop
 def split(
   used: decoding.Split, stored: decoding.Split, *, training: bool
 ) -> example.Split:
-  """What corruptions of labels may know of a split."""
+  """Returns what corruptions of labels may know of a split.
+
+  Args:
+    used: the examples that the run uses.
+    stored: all examples of the split.
+    training: the run learns from them.
+  """
 
   def names(ids: np.ndarray) -> list[str]:
     entries = stored.entries
