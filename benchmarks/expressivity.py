@@ -161,9 +161,9 @@ def main(_) -> None:
   dataset = datasets.load(_DATASET.value, _DATA_DIR.value)
   info = dataset.info
   context = example.Context(0, info, info.shape[0])
-  train, _ = corruptions.random_labels(dataset.splits["train"], context)
-  test = dataset.splits["test"]
-  images, labels = train.image, train.label
+  train, test = dataset.splits["train"], dataset.splits["test"]
+  labels, _ = corruptions.random_labels(train.id, train.label, context)
+  images = train.image
   _header()
   one_hot = np.eye(info.num_classes)[labels]
   some = [0, 1, 2]

@@ -53,12 +53,13 @@ def _sides(
   random_crops = decoding.Decoded(split, crops.RandomCrop(size), 0, threads)
   cached = cache.open_cache(central, folder)
   info = split.info._replace(shape=(size, size, 3))
-  ids = split.entries.id
+  ids, label = split.entries.id, split.entries.label
+  labels = example.Labels(ids, label, label)
   plan = order.Epochs(ids, 0, batch_size, 10**6, drop_last=True)
 
   def streamed(images) -> Iterator[int]:
     batches = loader.Batches(
-      plan, split.entries, images, (), example.Context(0, info, size)
+      plan, labels, images, (), example.Context(0, info, size)
     )
     for batch in loader.iterate(batches):
       yield len(batch.mask)

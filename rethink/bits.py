@@ -5,6 +5,7 @@ version or setting of NumPy or JAX can change which examples are corrupted.
 """
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -22,6 +23,11 @@ def hash64(text: str) -> int:
   """Returns a 64-bit hash of a text: eight bytes of BLAKE2b."""
   digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
   return int.from_bytes(digest, "little")
+
+
+def digest(data: bytes) -> str:
+  """A 64-bit name of a file's content in hexadecimal: BLAKE2b."""
+  return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def bits(seed: int, tag: str, ids: np.ndarray, words: int = 1) -> np.ndarray:
@@ -54,3 +60,16 @@ def integers(words: np.ndarray, below: int) -> np.ndarray:
 def permutation(words: np.ndarray) -> np.ndarray:
   """Turns each row of uint64 words into a permutation of its columns."""
   return np.argsort(words, axis=-1, kind="stable")
+
+
+def rounded_normal(words: np.ndarray, mean: float, std: float) -> np.ndarray:
+  """Maps uint32 words to normal numbers, rounded and clipped to uint8.
+
+  Inverting the distribution by a table keeps noise free of log and cos, whose
+  last bits differ between libraries.
+  """
+  edges = (np.arange(255) + 0.5 - mean) / max(std, 1e-9)
+  below = [0.5 * math.erfc(-edge / math.sqrt(2)) for edge in edges]
+  thresholds = np.round(np.array(below) * (2**32 - 1)).astype(np.uint32)
+  # A word maps to the number of thresholds that are not above it.
+  return np.searchsorted(thresholds, words, side="right").astype(np.uint8)

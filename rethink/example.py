@@ -1,5 +1,6 @@
 """Examples, facts about a data set, and what a corruption is told."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,18 @@ class Example(NamedTuple):
   def take(self, index: np.ndarray) -> "Example":
     """Returns the examples at these positions."""
     return Example(*(field[index] for field in self))
+
+
+class Labels(NamedTuple):
+  """Examples of one split without their images; fields as of `Example`."""
+
+  id: np.ndarray
+  label: np.ndarray
+  true_label: np.ndarray
+
+  def take(self, index: np.ndarray) -> "Labels":
+    """The examples at these positions."""
+    return Labels(*(field[index] for field in self))
 
 
 class DatasetInfo(NamedTuple):
@@ -54,6 +67,32 @@ class DatasetInfo(NamedTuple):
     return len(self.class_names)
 
 
+def _as_text(ids: np.ndarray) -> list[str]:
+  return [f"{number:016x}" for number in ids.tolist()]
+
+
+class Split(NamedTuple):
+  """The split whose labels are corrupted, as a whole.
+
+  Attributes:
+    name: in the data set; an id is `bits.hash64(f"{name}/{source name}")`.
+    training: True for the split that the run learns from, False for the one
+      that it is tested on.
+    id: uint64[n] of the examples that the run uses, sorted.
+    label: int32[n] of these, as the corruptions before this one left them.
+    stored_id: uint64[m] of all examples that the data set has, sorted; more
+      than `id` where the run uses a subset.
+    names: uint64[k] ids to their k source names, for messages.
+  """
+
+  name: str = ""
+  training: bool = True
+  id: np.ndarray = np.zeros(0, np.uint64)
+  label: np.ndarray = np.zeros(0, np.int32)
+  stored_id: np.ndarray = np.zeros(0, np.uint64)
+  names: Callable[[np.ndarray], list[str]] = _as_text
+
+
 class Context(NamedTuple):
   """Everything that a corruption is told besides the examples.
 
@@ -62,11 +101,14 @@ class Context(NamedTuple):
       have another seed.
     info: the data set before any corruption.
     image_size: height and width of the images that the model sees, in pixels.
+    split: whose labels are corrupted; without examples for a corruption of
+      pixels, which may depend on an image's id and pixels only.
   """
 
   data_seed: int
   info: DatasetInfo
   image_size: int
+  split: Split = Split()
 
 
 def center_crop(image: Any, size: int) -> Any:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import operator
+import pathlib
 import types
 from collections.abc import Mapping
 from typing import Any
 
 from rethink import (
+  bits,
   corruptions,
   descent,
   errors,
@@ -19,6 +21,7 @@ from rethink import (
   schedules,
   specs,
 )
+from rethink.corrupting import kinds
 
 _POSITIVE = (
   "batch_size",
@@ -136,7 +139,7 @@ def resolve(config: Any) -> Settings:
     "loss": call(config, "loss", losses),
     "optimizer": descent.parse(config.optimizer, specs.public(optimizers)),
     "schedule": call(config, "schedule", schedules),
-    "corruptions": calls(config, "corruptions", corruptions),
+    "corruptions": corruption_calls(config),
     "regularizers": calls(config, "regularizers", regularizers),
   }
   further = calls(config, "metrics", metrics)
@@ -173,12 +176,31 @@ def calls(
   return tuple(specs.of_module(text, module, field) for text in config[field])
 
 
+def corruption_calls(config: Any) -> tuple[specs.Call, ...]:
+  """The corruptions that a config names, in order.
+
+  Raises:
+    ConfigError: naming one that is neither of labels nor of pixels.
+  """
+  found = calls(config, "corruptions", corruptions)
+  for corruption in found:
+    kinds.kind(corruption)
+  return found
+
+
 def parts(
   config: Any, components: Mapping[str, specs.Call | tuple[specs.Call, ...]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-  """(outcome, bookkeeping) of a config, its components in canonical text."""
+  """(outcome, bookkeeping) of a config, its components in canonical text.
+
+  A file that a component reads is in the outcome with a digest of its content.
+
+  Raises:
+    ConfigError: naming such a file that cannot be read.
+  """
   outcome = config.to_dict()
   bookkeeping = outcome.pop("bookkeeping")
+  digests = {}
   for field, value in components.items():
     # A Call is itself a tuple, hence the order of the two cases.
     outcome[field] = (
@@ -186,7 +208,22 @@ def parts(
       if isinstance(value, specs.Call)
       else [str(call) for call in value]
     )
+    for one in [value] if isinstance(value, specs.Call) else value:
+      for path in specs.input_files(one):
+        digests[path] = _digest(path, field)
   for field, before in ADDED_FIELDS.items():
     if field in outcome and outcome[field] == before:
       del outcome[field]
+  if digests:
+    outcome["input_files"] = digests
   return outcome, bookkeeping
+
+
+def _digest(path: str, field: str) -> str:
+  try:
+    return bits.digest(pathlib.Path(path).expanduser().read_bytes())
+  except OSError as error:
+    raise errors.ConfigError(
+      f"config.{field}: cannot read {path!r}: {error.strerror}; the path is as"
+      " seen from the folder in which the command runs"
+    ) from None

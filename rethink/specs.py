@@ -3,7 +3,8 @@
 A name is looked up in the module of its kind, or in a module of the user's own
 ("my.module:my_function(rate=0.5)"). Arguments are Python literals. A parsed
 call is complete: every default is filled in, so that equal components have
-equal text, whatever was typed.
+equal text, whatever was typed. A dict, which could not name a program, becomes
+the tuple of its sorted pairs.
 """
 
 import ast
@@ -30,6 +31,9 @@ class Range(NamedTuple):
 
 Fraction = Annotated[float, Range(0.0, 1.0)]
 NotNegative = Annotated[float, Range(0.0, math.inf)]
+_FILE = "a file that is read"
+# The path of a file whose content changes the result: part of the fingerprint.
+InputFile = Annotated[str, _FILE]
 
 
 class StaticCall(NamedTuple):
@@ -101,8 +105,8 @@ def read(text: str) -> tuple[str, str, list[Any], list[tuple[str, Any]]]:
     node = ast.Call(func=node, args=[], keywords=[])
   if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
     raise ValueError(text)
-  args = [ast.literal_eval(a) for a in node.args]
-  pairs = [(str(k.arg), ast.literal_eval(k.value)) for k in node.keywords]
+  args = [_literal(a) for a in node.args]
+  pairs = [(str(k.arg), _literal(k.value)) for k in node.keywords]
   return path, name, args, pairs
 
 
@@ -133,7 +137,7 @@ def parse(
   try:
     path, name, args, pairs = read(text)
     ast.literal_eval(repr((args, pairs)))  # inf has no literal
-    hash((tuple(args), tuple(pairs)))  # lists and dicts cannot name a program
+    hash((tuple(args), tuple(pairs)))  # lists cannot name a program
   except (SyntaxError, TypeError, ValueError):
     raise errors.ConfigError(
       f"config.{field}: cannot read {text!r}; write a call with literal"
@@ -174,6 +178,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
   return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def input_files(call: Call) -> list[str]:
+  """The paths among a call's arguments: those annotated as `InputFile`."""
+  parameters = signature(call.function).parameters
+  return [
+    value
+    for name, value in call.kwargs.items()
+    if parameters[name].annotation == InputFile
+  ]
+
+
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
   """The functions that a module defines itself, by name."""
   return {
@@ -195,6 +209,11 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
   # A metaclass such as that of Flax NNX shows (*args, **kwargs) instead.
   found = inspect.signature(function.__init__, eval_str=True)
   return found.replace(parameters=list(found.parameters.values())[1:])
+
+
+def _literal(node: ast.expr) -> Any:
+  value = ast.literal_eval(node)
+  return tuple(sorted(value.items())) if isinstance(value, dict) else value
 
 
 def _own(path: str, name: str, field: str) -> Callable[..., Any]:

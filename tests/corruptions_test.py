@@ -1,17 +1,31 @@
 import hashlib
 import json
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from rethink import bits, corruptions, errors, example, specs
+from rethink.corrupting import instance_noise, kinds, permutations, transitions
 from tests import conftest
 
 _KNOWN = specs.public(corruptions)
+# Labels of a file are not drawn: tests/label_files_test.py.
+_DRAWN = sorted(_KNOWN.keys() - {"labels_from_file"})
 # Of those that have no default for every argument.
-_ARGUMENTS = {"partially_corrupted_labels": "p=0.3"}
-_OF_LABELS = ("partially_corrupted_labels(0.3)", "random_labels()")
+_ARGUMENTS = {
+  "partially_corrupted_labels": "p=0.3",
+  "class_dependent_labels": "to={3: 5, 5: 3, 1: 7}, p=0.5",
+  "instance_dependent_labels": "p=0.4",
+}
+_OF_LABELS = (
+  "partially_corrupted_labels(0.3)",
+  "random_labels()",
+  "permuted_labels()",
+  "class_dependent_labels({3: 5, 5: 3})",
+)
 _PERMUTATIONS = ("shuffled_pixels", "random_pixels")
 
 # sha256 of the labels and of the images that `_golden` corrupts. A digest that
@@ -65,26 +79,65 @@ _GOLDEN = {
     "5284b5db10305d087a985dc733b5293df66003086d3897b359f5953d9c7427ee",
     "0afab851c80cf17395f315f68230b815b9b8d2c774cd7dbb2c6b4828e2ce2f3c",
   ),
+  "permuted_labels(p=1.0)": (
+    "804588d68a7a11d57f5be259bd4f881da458440ae960847eeb7be1bc47fe2cb0",
+    "a6a40c2954a15f0c17dff066b87f827d82c9ad78b51021cf7109b7c3acf65a1d",
+  ),
+  "class_dependent_labels(to=((1, 7), (3, 5), (5, 3)), p=0.5)": (
+    "9c2819cbeea25c99251ef8854acc8d021af08956f1118e6084b4b47ab016e925",
+    "a6a40c2954a15f0c17dff066b87f827d82c9ad78b51021cf7109b7c3acf65a1d",
+  ),
+  "instance_dependent_labels(p=0.4)": (
+    "754c44073af7aaec07997afc0e1d3b360b7b4544ce84597ff3969a292066e2f7",
+    "a6a40c2954a15f0c17dff066b87f827d82c9ad78b51021cf7109b7c3acf65a1d",
+  ),
 }
 
-every_corruption = pytest.mark.parametrize("name", sorted(_KNOWN))
+every_corruption = pytest.mark.parametrize("name", _DRAWN)
 every_permutation = pytest.mark.parametrize("name", _PERMUTATIONS)
 
 
 def _corruption(name):
   text = f"{name}({_ARGUMENTS.get(name, '')})"
   try:
-    return specs.of_module(text, corruptions, "corruptions")
+    return _Corruption(specs.of_module(text, corruptions, "corruptions"))
   except errors.ConfigError as error:
     raise AssertionError(
       f"give {name} its arguments in corruptions_test._ARGUMENTS: {error}"
     ) from error
 
 
+class _Corruption(NamedTuple):
+  """A corruption of either kind as a function of examples."""
+
+  call: specs.Call
+
+  def __str__(self):
+    return str(self.call)
+
+  def __call__(self, examples, context):
+    """Of all examples, unless the context knows a split."""
+    if not len(context.split.id):
+      context = _of_split(context, examples)
+    ids, image, label, _ = examples
+    given = {"ids": ids, "images": image, "labels": label, "context": context}
+    kind = kinds.kind(self.call)
+    changed, report = self.call(*(given[name] for name in kind.value))
+    if kind is kinds.Kind.PIXELS:
+      return examples._replace(image=changed), report
+    return examples._replace(label=changed.astype(np.int32)), report
+
+
+def _of_split(context, examples, training=True):
+  order = np.argsort(examples.id)
+  ids, label = examples.id[order], examples.label[order]
+  split = example.Split("train", training, ids, label, ids)
+  return context._replace(split=split)
+
+
 def _apply(text, examples, context):
   call = specs.of_module(text, corruptions, "corruptions")
-  corrupted, report = call(examples, context)
-  return corrupted, report
+  return _Corruption(call)(examples, context)
 
 
 def _context(data_seed=0, image_size=6, classes=10, shape=(8, 8, 3)):
@@ -166,8 +219,8 @@ def test_corruptions_do_without_jax():
 @every_corruption
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_batches_do_not_matter(name, size):
-  corruption, context = _corruption(name), _context()
   examples = conftest.random_examples(100)
+  corruption, context = _corruption(name), _of_split(_context(), examples)
   whole, _ = corruption(examples, context)
   parts = [
     corruption(examples.take(np.arange(start, min(start + size, 100))), context)
@@ -180,8 +233,8 @@ def test_batches_do_not_matter(name, size):
 
 @every_corruption
 def test_order_and_company_do_not_matter(name):
-  corruption, context = _corruption(name), _context()
   examples = conftest.random_examples(100)
+  corruption, context = _corruption(name), _of_split(_context(), examples)
   whole, _ = corruption(examples, context)
   for index in (np.arange(100)[::-1], np.arange(3, 100, 7), np.array([5, 5])):
     some, _ = corruption(examples.take(index), context)
@@ -193,7 +246,7 @@ def test_a_block_boundary_does_not_matter(name, monkeypatch):
   corruption, context = _corruption(name), _context()
   examples = conftest.random_examples(100)
   whole, _ = corruption(examples, context)
-  monkeypatch.setattr(corruptions, "_WORDS", 33 * 64)
+  monkeypatch.setattr(permutations, "_WORDS", 33 * 64)
   _assert_equal(corruption(examples, context)[0], whole)
 
 
@@ -510,8 +563,249 @@ def test_different_corruptions_use_different_streams(monkeypatch):
     return original(seed, tag, ids, words)
 
   monkeypatch.setattr(bits, "bits", recorded)
-  for name in _KNOWN:
+  for name in _DRAWN:
     _corruption(name)(conftest.random_examples(5), _context())
   assert drawn.pop("random_labels") == drawn["partially_corrupted_labels"]
   tags = [tag for group in drawn.values() for tag in group]
   assert len(tags) == len(set(tags)) >= 5
+
+
+# Permuted labels.
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_permuted_labels_keep_class_counts(p):
+  examples = conftest.random_examples(3000)
+  corrupted, report = _apply(f"permuted_labels({p})", examples, _context())
+  counts = np.bincount(examples.label, minlength=10)
+  np.testing.assert_array_equal(
+    np.bincount(corrupted.label, minlength=10), counts
+  )
+  changed = np.mean(corrupted.label != examples.label)
+  expected = p * (1 - ((counts / 3000) ** 2).sum())
+  assert abs(changed - expected) <= 4 * math.sqrt(0.25 / 3000) * (p > 0)
+  assert report == {"probability": p}
+
+
+def test_a_label_may_come_from_any_example():
+  label = np.arange(20, dtype=np.int32)
+  ids = np.arange(100, 120, dtype=np.uint64)
+  image = np.zeros((20, 1, 1, 1), np.uint8)
+  examples = example.Example(ids, image, label, label)
+  counts = np.zeros(20, int)
+  for data_seed in range(400):
+    context = _context(data_seed, classes=20)
+    after = _apply("permuted_labels()", examples, context)[0].label
+    assert sorted(after) == list(range(20))
+    counts[after[7]] += 1
+  assert ((counts - 20) ** 2 / 20).sum() < _chi2_bound(19)
+
+
+def test_permuted_labels_are_those_that_corruptions_before_left():
+  examples, context = conftest.random_examples(500), _context()
+  before, _ = _apply("class_dependent_labels({3: 5})", examples, context)
+  after, _ = _apply("permuted_labels()", before, context)
+  assert not (after.label == 3).any()
+  assert (after.label == 5).sum() == np.isin(examples.label, (3, 5)).sum()
+
+
+# Class-dependent labels.
+
+_MATRIX = (
+  (0.7, 0.3, 0.0, 0.0),
+  (0.0, 1.0, 0.0, 0.0),
+  (0.1, 0.2, 0.3, 0.4),
+  (0.0, 0.5, 0.5, 0.0),
+)
+
+
+@pytest.mark.parametrize("p", [0.6, 1.0])
+def test_a_matrix_gives_its_confusion_matrix(p):
+  examples = _labelled(20_000, 4)
+  text = f"class_dependent_labels({_MATRIX}, {p})"
+  corrupted, report = _apply(text, examples, _context(classes=4))
+  assert report == {"probability": p}
+  expected = (1 - p) * np.eye(4) + p * np.array(_MATRIX)
+  for old in range(4):
+    new = corrupted.label[examples.label == old]
+    found = np.bincount(new, minlength=4) / len(new)
+    sigma = np.sqrt(expected[old] * (1 - expected[old]) / len(new))
+    assert (np.abs(found - expected[old]) <= 4 * sigma).all()
+
+
+def test_class_dependent_labels_are_those_of_a_loop():
+  examples, p = conftest.random_examples(300, classes=4), 0.6
+  text = f"class_dependent_labels({_MATRIX}, {p})"
+  corrupted, _ = _apply(text, examples, _context(5, classes=4))
+
+  def uniform(tag):
+    return bits.uniform(bits.bits(5, f"class_dependent/{tag}", examples.id))
+
+  for coin, draw, old, new in zip(
+    uniform("coin"),
+    uniform("class"),
+    examples.label,
+    corrupted.label,
+    strict=True,
+  ):
+    if coin >= p:
+      assert new == old
+    else:
+      below = sum(_MATRIX[old][:new])
+      assert below <= draw < below + _MATRIX[old][new]
+
+
+@pytest.mark.parametrize("pairs", ["{3: 5, 5: 3}", "((5, 3), (3, 5))"])
+def test_pairs_change_their_classes_alone(pairs):
+  examples = conftest.random_examples(4000)
+  text = f"class_dependent_labels({pairs}, 0.4)"
+  corrupted, _ = _apply(text, examples, _context())
+  changed = corrupted.label != examples.label
+  assert not changed[~np.isin(examples.label, (3, 5))].any()
+  for old, new in ((3, 5), (5, 3)):
+    of_class = examples.label == old
+    assert (corrupted.label[of_class & changed] == new).all()
+    sigma = math.sqrt(0.24 / of_class.sum())
+    assert abs(changed[of_class].mean() - 0.4) < 4 * sigma
+
+
+def test_class_dependent_labels_are_nested_in_p():
+  examples, context = _labelled(5_000, 4), _context(classes=4)
+  before = examples.label
+  for p in (0.2, 0.6, 1.0):
+    text = f"class_dependent_labels({_MATRIX}, {p})"
+    after = _apply(text, examples, context)[0].label
+    was_changed = before != examples.label
+    np.testing.assert_array_equal(after[was_changed], before[was_changed])
+    before = after
+
+
+@pytest.mark.parametrize(
+  ("to", "said"),
+  [
+    ((), "a matrix has 4 rows, one for each class, not 0"),
+    (_MATRIX[:3], "a matrix has 4 rows, one for each class, not 3"),
+    ((*_MATRIX[:3], (0.5, 0.5)), "row 3 is .* 4 probabilities"),
+    ((*_MATRIX[:3], (0.5, 0.6, 0.0, 0.0)), "row 3 is .* with the sum 1"),
+    ((*_MATRIX[:3], (1.5, -0.5, 0.0, 0.0)), "row 3 is"),
+    ((*_MATRIX[:3], ("a", 0.5, 0.5, 0.0)), "row 3 is"),
+    ((1.0, 0.0), "1.0 is no row of a matrix and no pair"),
+    (((3, 5),), r"\(3, 5\) is no pair of classes from 0 to 3"),
+    (((-1, 2),), r"\(-1, 2\) is no pair"),
+    (((1, 0, 0, 0),) * 4, "written as floats"),
+    (((1, 2), (1, 3)), "class 1 stands in front of two pairs"),
+  ],
+)
+def test_what_is_no_matrix_and_no_pairs_is_refused(to, said):
+  with pytest.raises(errors.ConfigError, match=said):
+    transitions.rows(to, 4)
+
+
+# Instance-dependent labels.
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.95])
+def test_flip_rates_are_of_a_truncated_normal_distribution(p):
+  ids = np.arange(20_000, dtype=np.uint64)
+  rates = instance_noise.rates(3, ids, p)
+  expected = scipy.stats.truncnorm(-p / 0.1, (1 - p) / 0.1, loc=p, scale=0.1)
+  assert scipy.stats.kstest(rates, expected.cdf).pvalue > 1e-3
+  assert 0 <= rates.min() and rates.max() <= 1
+  assert (rates <= instance_noise.rates(3, ids, min(1.0, p + 0.01))).all()
+
+
+def test_directions_are_normal():
+  drawn = instance_noise.directions(0, 3, 64, 3, 100).ravel() / 32
+  assert abs(drawn.mean()) < 4 / math.sqrt(drawn.size)
+  assert abs(drawn.std() - 1) < 4 / math.sqrt(2 * drawn.size)
+  other = instance_noise.directions(0, 4, 64, 3, 100).ravel() / 32
+  assert abs(np.corrcoef(drawn, other)[0, 1]) < 4 / math.sqrt(drawn.size)
+
+
+def _by_loops(examples, context, p):
+  """Xia et al. (2020), one example and one class after the other."""
+  seed, info = context.data_seed, context.info
+  classes, mean, std = info.num_classes, np.array(info.mean), np.array(info.std)
+  uniform = [
+    bits.uniform(bits.bits(seed, f"instance/{tag}", examples.id)[:, 0])
+    for tag in ("rate", "coin", "class")
+  ]
+  truncated = scipy.stats.truncnorm(-p / 0.1, (1 - p) / 0.1, loc=p, scale=0.1)
+  labels = []
+  for i, (image, y) in enumerate(
+    zip(examples.image, examples.label, strict=True)
+  ):
+    x = ((image - mean) / std).reshape(-1)
+    w = instance_noise.directions(
+      seed, int(y), image[..., 0].size, len(mean), classes
+    )
+    a = [x @ (w[:, :, j].reshape(-1) / 32) for j in range(classes)]
+    a[y] = -math.inf
+    softmax = np.exp(np.array(a) - max(a)) / np.exp(np.array(a) - max(a)).sum()
+    q = truncated.ppf(uniform[0][i])
+    new = y
+    if uniform[1][i] < q:
+      new = int((np.cumsum(softmax) <= uniform[2][i]).sum())
+    labels.append(new)
+  return np.array(labels)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 3), (5, 2, 1)])
+def test_instance_dependent_labels_are_those_of_loops(shape):
+  examples = conftest.random_examples(300, shape=shape, classes=6)
+  context = _context(11, classes=6, shape=shape)
+  corrupted, report = _apply(
+    "instance_dependent_labels(0.6)", examples, context
+  )
+  np.testing.assert_array_equal(
+    corrupted.label, _by_loops(examples, context, 0.6)
+  )
+  assert report == {"probability": 0.6}
+
+
+def test_labels_of_an_image_change_as_its_softmax_says():
+  n, p, shape = 20_000, 0.4, (1, 2, 1)
+  ids = np.arange(n, dtype=np.uint64)
+  image = np.broadcast_to(np.uint8([150, 90]).reshape(shape), (n, *shape))
+  label = np.full(n, 2, np.int32)
+  context = _context(1, classes=4, shape=shape)
+  examples = example.Example(ids, image, label, label)
+  after = _apply(f"instance_dependent_labels({p})", examples, context)[0].label
+  x = (np.array([150.0, 90.0]) - context.info.mean[0]) / context.info.std[0]
+  a = x @ (instance_noise.directions(1, 2, 2, 1, 4)[:, 0] / 32)
+  weights = np.exp(np.delete(a, 2))
+  expected = np.insert(p * weights / weights.sum(), 2, 1 - p)
+  found = np.bincount(after, minlength=4) / n
+  sigma = np.sqrt(expected * (1 - expected) / n)
+  assert (np.abs(found - expected) < 4 * sigma).all()
+
+
+def test_instance_dependent_labels_are_nested_in_p():
+  examples, context = conftest.random_examples(2000), _context()
+  before = examples.label
+  for p in (0.1, 0.4, 0.9):
+    text = f"instance_dependent_labels({p})"
+    after = _apply(text, examples, context)[0].label
+    was_changed = before != examples.label
+    np.testing.assert_array_equal(after[was_changed], before[was_changed])
+    assert abs(np.mean(after != examples.label) - p) < 0.05
+    before = after
+
+
+def test_a_channel_that_never_varies_says_nothing():
+  examples, context = conftest.random_examples(50), _context()
+  info = context.info._replace(std=(60.0, 0.0, 40.0))
+  other = examples.image.copy()
+  other[..., 1] = 0
+  found = [
+    _apply("instance_dependent_labels(1)", some, context._replace(info=info))[0]
+    for some in (examples, examples._replace(image=other))
+  ]
+  np.testing.assert_array_equal(found[0].label, found[1].label)
+
+
+def test_too_many_directions_are_refused():
+  context = _context(classes=1000, shape=(64, 64, 3))
+  examples = conftest.random_examples(2, shape=(64, 64, 3))
+  with pytest.raises(errors.ConfigError, match="12,288,000,000 numbers"):
+    _apply("instance_dependent_labels(1)", examples, context)

@@ -13,7 +13,7 @@ from tests.conftest import ROOT, python
 # from itself. A new component (a model, a loss, ...) has its place already.
 TIERS = (
   "bits cpu errors example report_spec",
-  "distributed experiments forward hooks metrics signals specs",
+  "corrupting distributed experiments forward hooks metrics signals specs",
   "corruptions descent expressivity kernels losses metric_names models"
   " optimizers regularizers schedules storage",
   "cli console metric_sums pipeline settings",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rethink import corruptions, errors, example
+from rethink.corrupting import kinds
 from rethink.pipeline import (
   cache,
   crops,
@@ -29,6 +30,13 @@ def _context(split, frame, data_seed=7):
   return example.Context(data_seed, info, frame.shape[0])
 
 
+def _labels(split, corrupt, context):
+  ids, label, _ = split.entries
+  whole = context._replace(split=example.Split(split.name, True, ids, label))
+  after, _ = kinds.corrupt_labels(corrupt, whole, lambda _: pytest.fail())
+  return example.Labels(ids, after, label)
+
+
 def _training(
   split, frame, *, batch_size=5, num_epochs=3, seed=3, corrupt=(), **options
 ):
@@ -42,15 +50,16 @@ def _training(
   )
   images = decoding.Decoded(split, frame, seed, options.pop("threads", 1))
   context = _context(split, frame)
-  return loader.Batches(
-    plan, split.entries, images, corrupt, context, **options
-  )
+  labels = _labels(split, corrupt, context)
+  pixels = kinds.of_pixels(corrupt)
+  return loader.Batches(plan, labels, images, pixels, context, **options)
 
 
 def _evaluation(split, images, *, batch_size=5, **options):
   plan = order.Once(len(split.entries.id), batch_size)
   context = _context(split, images.frame)
-  return loader.Batches(plan, split.entries, images, (), context, **options)
+  labels = _labels(split, (), context)
+  return loader.Batches(plan, labels, images, (), context, **options)
 
 
 def _equal(a, b):
@@ -76,9 +85,11 @@ def test_both_paths_give_the_same_examples(name, split, data_dir):
   loaded = datasets.load("digits", data_dir)
   resident = loaded.splits[split]
   context = example.Context(7, loaded.info, 8)
-  for corruption in corrupt:
-    resident, _ = corruption(resident, context)
   streamed = decoding.open_split("digits", data_dir, split)
+  resident = resident._replace(label=_labels(streamed, corrupt, context).label)
+  for corruption in kinds.of_pixels(corrupt):
+    image, _ = corruption(resident.id, resident.image, context)
+    resident = resident._replace(image=image)
   frame = crops.Whole(loaded.info.shape)
   batches = _training(
     streamed, frame, batch_size=128, num_epochs=1, corrupt=corrupt

@@ -5,14 +5,22 @@ import numpy as np
 import pytest
 
 from rethink import errors, settings
+from rethink.corrupting import kinds
 from rethink.pipeline import datasets, run_data
 
 _OWN = '''
 import numpy as np
 
-def blank(examples, context):
-  """A corruption that knows nothing of probabilities."""
-  return examples._replace(image=np.zeros_like(examples.image)), {"value": 0}
+def blank(ids, images, context):
+  """A corruption that states a fact."""
+  return np.zeros_like(images), {"value": 0}
+
+def faint(ids, labels, images, context, below: int):
+  """Labels of faint images become 0; nothing is stated."""
+  return np.where(images.sum((1, 2, 3)) < below, 0, labels)
+
+def old(examples, context):
+  return examples, {}
 '''
 
 
@@ -169,9 +177,59 @@ def test_data_seed_alone_draws_the_data(load):
   assert (one.test.label != other.test.label).any()
 
 
-def test_a_corruption_of_the_users_own(load, tmp_path, monkeypatch):
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+  """A module of the user's own."""
   (tmp_path / "own_corruption.py").write_text(_OWN)
   monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_labels_by_images_see_what_corruptions_of_pixels_before_leave(
+  load, own, monkeypatch
+):
+  monkeypatch.setattr(kinds, "_BYTES", 64 * 100)  # 100 images at a time
+  faint = "own_corruption:faint(5_000)"
+  clean, loaded = load(), load(corruptions=(faint,))
+  for split in ("train", "test"):
+    before, after = getattr(clean, split), getattr(loaded, split)
+    changed = before.image.sum((1, 2, 3)) < 5_000
+    assert 0.2 < changed.mean() < 1
+    expected = np.where(changed, 0, before.label)
+    np.testing.assert_array_equal(after.label, expected)
+    np.testing.assert_array_equal(after.true_label, before.label)
+  all_faint = load(corruptions=("own_corruption:blank()", faint))
+  assert not all_faint.train.label.any()
+  later = load(corruptions=(faint, "own_corruption:blank()"))
+  np.testing.assert_array_equal(later.train.label, loaded.train.label)
+  assert later.report["corruptions"] == [
+    {"corruption": "own_corruption:faint(below=5000)"},
+    {"corruption": "own_corruption:blank()", "value": 0},
+  ]
+
+
+def test_a_corruption_of_the_old_contract_is_refused(load, own):
+  said = r"old\(\) .*older contract.*takes \(ids, labels, context"
+  with pytest.raises(errors.ConfigError, match=said):
+    load(corruptions=("own_corruption:old()",))
+
+
+def test_a_split_that_is_trained_and_tested_on_may_be_the_same(load):
+  loaded = load(test_split="train", corruptions=("random_labels()",))
+  np.testing.assert_array_equal(loaded.train.label, loaded.test.label)
+
+
+def test_class_counts_of_a_subset_stay_exact(load):
+  loaded = load(corruptions=("permuted_labels()",), train_examples=200)
+  for examples in (loaded.train, loaded.test):
+    counts = np.bincount(examples.true_label, minlength=10)
+    np.testing.assert_array_equal(
+      np.bincount(examples.label, minlength=10), counts
+    )
+  assert loaded.report["changed_fraction"] > 0.8
+  assert loaded.report["test_changed_fraction"] > 0.8
+
+
+def test_a_corruption_of_the_users_own(load, own):
   loaded = load(corruptions=("own_corruption:blank()", "random_labels()"))
   assert not loaded.train.image.any() and not loaded.test.image.any()
   assert loaded.report["label_corruption_probability"] == 1.0

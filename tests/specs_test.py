@@ -35,9 +35,9 @@ from typing import Literal
 
 CONSTANT = 3
 
-def noise(examples, context, rate: float, note: str = "x"):
+def noise(ids, labels, context, rate: float, note: str = "x"):
   """A corruption of the user's own."""
-  return examples, {"rate": rate, "note": note}
+  return labels, {"rate": rate, "note": note}
 '''
 
 parse = functools.partial(
@@ -71,6 +71,22 @@ def test_equal_calls_have_equal_text(text):
 
 def test_parentheses_may_be_left_out():
   assert str(parse("blur")) == str(parse("blur()")) == "blur(width=1.0)"
+
+
+@pytest.mark.parametrize(
+  "text", ["scale(1, sizes={5: 3, 2: 7})", "scale(1, sizes=((2, 7), (5, 3)))"]
+)
+def test_a_dict_is_the_tuple_of_its_sorted_pairs(text):
+  assert parse(text).kwargs["sizes"] == ((2, 7), (5, 3))
+
+
+def test_files_that_are_read_are_known():
+  def own(path: specs.InputFile, other: str = "b", more: specs.InputFile = "c"):
+    return path, other, more
+
+  call = parse("own('a')", known={"own": own})
+  assert specs.input_files(call) == ["a", "c"]
+  assert not specs.input_files(parse("blur()"))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +152,8 @@ def test_a_wrong_call_is_named_with_what_is_right(text, message):
     "module.blur(1)",
     "lambda: 1",
     "blur({[]: 1})",
+    "blur({1: []})",
+    "blur({1: 2, 'a': 3})",
     ":blur()",
     "blur(1, width=1)",
     "blur(width=1, width=2)",
@@ -168,8 +186,8 @@ def test_nothing_is_executed(text, tmp_path):
 def test_a_function_of_the_users_own(own_module):
   call = parse("own_parts:noise(1)")
   assert str(call) == "own_parts:noise(rate=1.0, note='x')"
-  assert call("examples", "context") == (
-    "examples",
+  assert call("ids", "labels", "context") == (
+    "labels",
     {"rate": 1.0, "note": "x"},
   )
   assert str(parse(str(call))) == str(call)

@@ -26,6 +26,7 @@ from rethink.pipeline import (
   resident,
   run_data,
   stream_data,
+  stream_labels,
 )
 from rethink.storage import files, runs
 from tests.method_train_test import StopAfter, end
@@ -36,6 +37,9 @@ _CORRUPTIONS = (
   ("shuffled_pixels()",),
   ("random_pixels(after_crop=False)", "random_labels()"),
   ("gaussian()",),
+  ("class_dependent_labels({3: 5, 5: 3}, 0.5)", "gaussian()"),
+  ("permuted_labels(0.7)",),
+  ("random_pixels(after_crop=False)", "instance_dependent_labels(0.4)"),
 )
 
 
@@ -96,6 +100,7 @@ def test_what_is_known_at_the_start_is_what_batches_hold(
   with stored.unlocked():
     stored.pipeline = "resident"
   loaded = run_data.load(settings.resolve(stored), data_dir)
+  assert bool(loaded.report["changed_fraction"]) == ("labels" in str(corrupt))
   for of in ("train", "test"):
     ours, theirs = getattr(data.known, of), getattr(loaded, of)
     for field in ("id", "label", "true_label"):
@@ -121,6 +126,29 @@ def test_what_is_known_at_the_start_is_what_batches_hold(
 def _logits(logits, labels):
   del labels
   return logits
+
+
+def test_a_stop_while_labels_ask_for_images_ends_the_run(
+  stored, tmp_path, data_dir
+):
+  stored.corruptions = ("instance_dependent_labels(0.4)",)
+  with pytest.raises(errors.PreemptedError, match="labels asks for them"):
+    _execute(stored, tmp_path, data_dir, StopAfter(0))
+  assert runs.read(tmp_path).status["state"] == "preempted"
+
+
+def test_images_that_labels_ask_for_are_read_in_parts(capsys):
+  asked = []
+
+  def images(rows, epoch):
+    asked.append((len(rows), epoch))
+    return rows
+
+  read = stream_labels.read_once(images, lambda: False)
+  for rows in (np.arange(600), np.arange(600, 700)):
+    np.testing.assert_array_equal(read(rows), rows)
+  assert asked == [(200, 0)] * 3 + [(100, 0)]
+  assert capsys.readouterr().err.count("read once, at every start") == 1
 
 
 @pytest.mark.parametrize("subset", [0, 100])

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from rethink import compiled, evaluate, settings, train_step
+from rethink import compiled, evaluate, example, settings, train_step
 from rethink.methods import batch_stats, eval_splits
 from rethink.pipeline import loader, order, resident, run_data, stream_data
 from rethink.storage import runs
@@ -24,7 +24,7 @@ class Passes(Protocol):
     steps_per_epoch: training steps of one epoch.
   """
 
-  known: run_data.RunData
+  known: run_data.RunData[Any]
   steps_per_epoch: int
 
   def prepare(self, stopped: Callable[[], bool]) -> None:
@@ -135,7 +135,7 @@ class ResidentPasses:
   def __init__(
     self,
     run_settings: settings.Settings,
-    loaded: run_data.RunData,
+    loaded: run_data.RunData[example.Example],
     replicated: resident.Sharding,
     sharded: resident.Sharding,
   ):

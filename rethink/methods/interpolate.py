@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink import corruptions, errors, example, settings, signals, specs
+from rethink import errors, example, settings, signals, specs
 from rethink.kernels import (
   features,
   functions,
@@ -69,7 +69,7 @@ def resolve(config: Any) -> Settings:
     "kernel": settings.call(config, "kernel", functions),
     "interpolant": settings.call(config, "interpolant", interpolants),
     "preconditioner": settings.call(config, "preconditioner", preconditioners),
-    "corruptions": settings.calls(config, "corruptions", corruptions),
+    "corruptions": settings.corruption_calls(config),
   }
   outcome, bookkeeping = settings.parts(config, components)
   return Settings(
@@ -149,7 +149,9 @@ def execute(job: method.Job) -> None:
   )
 
 
-def _hold_out(loaded: run_data.RunData, count: int) -> run_data.RunData:
+def _hold_out(
+  loaded: run_data.RunData[example.Example], count: int
+) -> run_data.RunData[example.Example]:
   """The first examples by id, a random choice, are tested on, not learned."""
   n = len(loaded.train.id)
   if count >= n:

@@ -144,14 +144,14 @@ def encoded(builder: Any, split: str, keys: tfds_records.Keys) -> Any:
   )
 
 
-def subset(
-  examples: example.Example,
+def subset[Examples: (example.Example, example.Labels)](
+  examples: Examples,
   n: int,
   data_seed: int,
   num_classes: int,
   *,
   balanced: bool,
-) -> example.Example:
+) -> Examples:
   """Returns the first n examples of a fixed permutation of the ids.
 
   Subsets are nested: each contains the smaller ones with the same seed.

@@ -23,13 +23,10 @@ import jax
 import numpy as np
 
 from rethink import errors, example
-from rethink.pipeline import index, order, resident
+from rethink.corrupting import kinds
+from rethink.pipeline import order, resident
 
 _AHEAD = 2  # batches that are made ahead, and that are on the devices ahead
-
-Corruption = Callable[
-  [example.Example, example.Context], tuple[example.Example, dict]
-]
 
 
 class Batch(NamedTuple):
@@ -50,9 +47,9 @@ class Batches:
   def __init__(
     self,
     plan: order.Plan,
-    entries: index.Entries,
+    labels: example.Labels,
     images: Callable[[np.ndarray, int], np.ndarray],
-    corruptions: Sequence[Corruption],
+    corruptions: Sequence[kinds.Corruption],
     context: example.Context,
     *,
     process_index: int = 0,
@@ -63,9 +60,9 @@ class Batches:
 
     Args:
       plan: which examples are in the batch of a step.
-      entries: of the split that the plan's rows mean.
+      labels: of the split that the plan's rows mean, corrupted.
       images: (rows, epoch) -> uint8 images; `Decoded` or `cache.Cached`.
-      corruptions: as in the resident path, applied to whole batches.
+      corruptions: those of pixels, applied to whole batches.
       context: what they may know.
       process_index: which of the processes this is; it makes the rows in its
         place, in the order of the processes.
@@ -75,7 +72,7 @@ class Batches:
     Raises:
       ConfigError: if batches cannot be shared evenly.
     """
-    self._plan, self._entries, self._images = plan, entries, images
+    self._plan, self._labels, self._images = plan, labels, images
     self._corruptions, self._context = tuple(corruptions), context
     self._process_index, self._process_count = process_index, process_count
     for step in (0, len(plan) - 1):
@@ -96,13 +93,11 @@ class Batches:
     share = len(rows) // self._process_count
     mine = slice(share * self._process_index, share * (self._process_index + 1))
     rows, mask = rows[mine], mask[mine]
-    label = self._entries.label[rows]
-    examples = example.Example(
-      self._entries.id[rows], self._images(rows, epoch), label, label.copy()
-    )
+    ids, label, true_label = self._labels.take(rows)
+    image = self._images(rows, epoch)
     for corruption in self._corruptions:
-      examples, _ = corruption(examples, self._context)
-    return Batch(examples, mask)
+      image, _ = kinds.corrupt_images(corruption, ids, image, self._context)
+    return Batch(example.Example(ids, image, label, true_label), mask)
 
 
 def iterate(

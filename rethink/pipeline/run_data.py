@@ -6,12 +6,13 @@ import jax
 import numpy as np
 
 from rethink import errors, example, specs
+from rethink.corrupting import kinds
 from rethink.pipeline import datasets
 from rethink.storage import runs
 
 
-class RunData(NamedTuple):
-  """The examples of a run.
+class RunData[Examples: (example.Example, example.Labels)](NamedTuple):
+  """The examples of a run; on the stream path without their images.
 
   Attributes:
     info: the data set before subsets and corruptions.
@@ -22,8 +23,8 @@ class RunData(NamedTuple):
   """
 
   info: example.DatasetInfo
-  train: example.Example
-  test: example.Example
+  train: Examples
+  test: Examples
   report: dict[str, Any]
   skipped: tuple[str, ...]
 
@@ -46,7 +47,9 @@ class Asked(Protocol):
   def corruptions(self) -> tuple[specs.Call, ...]: ...
 
 
-def load_for_run(asked: Asked, run: runs.Run, data_dir: str) -> RunData:
+def load_for_run(
+  asked: Asked, run: runs.Run, data_dir: str
+) -> RunData[example.Example]:
   """Loads the data of a run, binds it to them and says so in status.json.
 
   Raises:
@@ -76,7 +79,7 @@ def bind(run: runs.Run, loaded: RunData) -> None:
   )
 
 
-def load(run: Asked, data_dir: str) -> RunData:
+def load(run: Asked, data_dir: str) -> RunData[example.Example]:
   """Loads the data of a run.
 
   Raises:
@@ -104,12 +107,52 @@ def load(run: Asked, data_dir: str) -> RunData:
     train = part(train, config.train_examples, config, info)
   test = dataset.splits[config.test_split]
   context = example.Context(config.data_seed, info, config.image_size)
-  return corrupt(run, train, test, context, dataset.skipped)
+
+  def split(
+    name: str, examples: example.Example, training: bool
+  ) -> tuple[example.Split, kinds.Images]:
+    stored, names = dataset.splits[name].id, dataset.names[name]
+    known = example.Split(
+      name,
+      training,
+      examples.id,
+      examples.label,
+      stored,
+      lambda ids: names[np.searchsorted(stored, ids)].tolist(),
+    )
+    return known, lambda rows: examples.image[rows]
+
+  labels = corrupt_labels(
+    run,
+    context,
+    split(config.train_split, train, True),
+    split(config.test_split, test, False),
+    dataset.skipped,
+  )
+  train_image, test_image = train.image, test.image
+  for corruption, stated in zip(
+    run.corruptions, labels.report["corruptions"], strict=True
+  ):
+    if kinds.kind(corruption) is kinds.Kind.PIXELS:
+      train_image, facts = kinds.corrupt_images(
+        corruption, train.id, train_image, context
+      )
+      test_image, _ = kinds.corrupt_images(
+        corruption, test.id, test_image, context
+      )
+      stated.update(facts)
+  return RunData(
+    info,
+    train._replace(image=train_image, label=labels.train.label),
+    test._replace(image=test_image, label=labels.test.label),
+    labels.report,
+    dataset.skipped,
+  )
 
 
-def part(
-  examples: example.Example, n: int, config: Any, info: example.DatasetInfo
-) -> example.Example:
+def part[Examples: (example.Example, example.Labels)](
+  examples: Examples, n: int, config: Any, info: example.DatasetInfo
+) -> Examples:
   """The subset of n examples that a config means.
 
   Raises:
@@ -124,26 +167,42 @@ def part(
   )
 
 
-def corrupt(
+def corrupt_labels(
   run: Asked,
-  train: example.Example,
-  test: example.Example,
   context: example.Context,
+  train: tuple[example.Split, kinds.Images],
+  test: tuple[example.Split, kinds.Images],
   skipped: tuple[str, ...],
-) -> RunData:
-  """Both splits corrupted alike; `skipped` is handed on."""
-  reports = []
-  for corruption in run.corruptions:
-    train, facts = corruption(train, context)
-    test, _ = corruption(test, context)
-    reports.append({"corruption": str(corruption), **facts})
+) -> RunData[example.Labels]:
+  """Corrupts the labels of both splits alike.
+
+  Args:
+    run: its corruptions.
+    context: its `split` is filled in here.
+    train: to learn from, and the images that a corruption of labels may ask
+      for.
+    test: to be tested on, likewise.
+    skipped: is handed on.
+  """
+  found, reports = [], []
+  for split, images in (train, test):
+    label, facts = kinds.corrupt_labels(
+      run.corruptions, context._replace(split=split), images
+    )
+    found.append(example.Labels(split.id, label, split.label))
+    reports.append(facts)
+  facts = [
+    {"corruption": str(corruption), **stated}
+    for corruption, stated in zip(run.corruptions, reports[0], strict=True)
+  ]
+  changed = [float(np.mean(x.label != x.true_label)) for x in found]
   report = {
-    "corruptions": reports,
+    "corruptions": facts,
     # One coin per example: what p corrupts, a larger p corrupts as well.
     "label_corruption_probability": max(
-      (r.get("probability", 0.0) for r in reports), default=0.0
+      (r.get("probability", 0.0) for r in facts), default=0.0
     ),
-    "changed_fraction": float(np.mean(train.label != train.true_label)),
-    "test_changed_fraction": float(np.mean(test.label != test.true_label)),
+    "changed_fraction": changed[0],
+    "test_changed_fraction": changed[1],
   }
-  return RunData(context.info, train, test, report, skipped)
+  return RunData(context.info, found[0], found[1], report, skipped)

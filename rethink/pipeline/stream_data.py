@@ -1,16 +1,18 @@
 """What a run learns from and is tested on, left on disk: `splits` of a stream.
 
-Labels are known at the start, as they depend on ids and not on pixels; images
-are read, framed and corrupted when a step needs them.
+Labels are known at the start; images are read, framed and corrupted when a step
+needs them. Only for a corruption of labels that asks for images are all of them
+read once at the start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from rethink import errors, example
+from rethink.corrupting import kinds
 from rethink.pipeline import (
   cache,
   crops,
@@ -18,6 +20,7 @@ from rethink.pipeline import (
   loader,
   order,
   run_data,
+  stream_labels,
   tfds_records,
 )
 
@@ -28,7 +31,7 @@ class StreamData(NamedTuple):
   """The data of a run.
 
   Attributes:
-    known: all but the images; a grey pixel stands for each of them.
+    known: all but the images.
     context: what corruptions may know.
     train: to learn from.
     evaluated: the part of `train` that clean passes go over.
@@ -37,7 +40,7 @@ class StreamData(NamedTuple):
       which random crops take out of `train`.
   """
 
-  known: run_data.RunData
+  known: run_data.RunData[example.Labels]
   context: example.Context
   train: decoding.Split
   evaluated: decoding.Split
@@ -100,23 +103,14 @@ def open_data(
   frame, crop = _frame(config, train), _random_crop(run)
   info = _framed(train.info, frame)
   if crop is not None:
-    _check_crops(run.corruptions, info)
+    _check_crops(run.corruptions)
   context = example.Context(config.data_seed, info, config.image_size)
+  stored = train
   if config.train_examples:
     train = _subset(train, config.train_examples, config)
   evaluated = train
   if config.eval_train_examples:
     evaluated = _subset(train, config.eval_train_examples, config)
-  known = run_data.corrupt(
-    run,
-    _grey(train, frame.shape[-1]),
-    _grey(test, frame.shape[-1]),
-    context._replace(image_size=1),
-    train.skipped,
-  )
-  for report in known.report["corruptions"]:
-    for fact in report.keys() - {"corruption", "probability"}:
-      del report[fact]  # of the grey pixels
   workers = config.bookkeeping.stream_workers
   threads = config.bookkeeping.stream_threads
   threads = threads or max(1, decoding.cores() // max(1, workers))
@@ -130,6 +124,19 @@ def open_data(
     "test": decoded(test, frame),
   }
   found["training"] = decoded(train, crop) if crop else found["train"]
+  known = run_data.corrupt_labels(
+    run,
+    context,
+    (
+      stream_labels.split(train, stored, training=True),
+      stream_labels.read_once(found["train"], stopped),
+    ),
+    (
+      stream_labels.split(test, test, training=False),
+      stream_labels.read_once(found["test"], stopped),
+    ),
+    train.skipped,
+  )
   return StreamData(known, context, train, evaluated, test, found)
 
 
@@ -173,11 +180,12 @@ def clean(
 def _batches(
   plan: order.Plan, data: StreamData, split: decoding.Split, name: str, run: Any
 ) -> loader.Batches:
+  known = data.known.test if name == "test" else data.known.train
   return loader.Batches(
     plan,
-    split.entries,
+    known.take(np.searchsorted(known.id, split.entries.id)),
     data.images[name],
-    run.corruptions,
+    kinds.of_pixels(run.corruptions),
     data.context,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
@@ -222,16 +230,13 @@ def _random_crop(run: Any) -> crops.RandomCrop | None:
   return crops.RandomCrop(run.config.image_size, **found[0]) if found else None
 
 
-def _grey(split: decoding.Split, channels: int = 1) -> example.Example:
+def _labels(split: decoding.Split) -> example.Labels:
   entries = split.entries
-  pixels = np.zeros((len(entries.id), 1, 1, channels), np.uint8)
-  return example.Example(
-    entries.id, pixels, entries.label, entries.label.copy()
-  )
+  return example.Labels(entries.id, entries.label, entries.label)
 
 
 def _subset(split: decoding.Split, n: int, config: Any) -> decoding.Split:
-  part = run_data.part(_grey(split), n, config, split.info)
+  part = run_data.part(_labels(split), n, config, split.info)
   return split.take(np.searchsorted(split.entries.id, part.id))
 
 
@@ -247,22 +252,15 @@ def _framed(
   return info._replace(shape=frame.shape, mean=mean, std=std)
 
 
-def _check_crops(corruptions: Sequence[loader.Corruption], info: Any) -> None:
+def _check_crops(corruptions: tuple[kinds.Corruption, ...]) -> None:
   """Refuses random crops of images whose pixels a corruption destroys.
 
   Raises:
     ConfigError: naming both.
   """
-  size, channels = 4, info.shape[-1]
-  image = np.arange(size * size * channels, dtype=np.uint8)
-  image = image.reshape(1, size, size, channels)
-  one = np.zeros(1, np.int32)
-  probe = example.Example(np.zeros(1, np.uint64), image, one, one)
-  for corruption in corruptions:
-    after, _ = corruption(probe, example.Context(0, info, size))
-    if not np.array_equal(after.image, image):
-      raise errors.ConfigError(
-        f"config.corruptions: {corruption} changes the pixels that"
-        " random_resized_crop() cuts out, alike in every epoch, so that the"
-        " crop would augment nothing; take it out of config.regularizers"
-      )
+  for corruption in kinds.of_pixels(corruptions):
+    raise errors.ConfigError(
+      f"config.corruptions: {corruption} changes the pixels that"
+      " random_resized_crop() cuts out, alike in every epoch, so that the"
+      " crop would augment nothing; take it out of config.regularizers"
+    )

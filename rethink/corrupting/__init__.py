@@ -1,0 +1,1 @@
+"""What corruptions are made of: their kinds, files of labels, arithmetic."""

@@ -1,0 +1,192 @@
+"""The two kinds of corruption: how each is told, called and checked.
+
+The first parameters of a function say what it is given and what it changes:
+
+  (ids, labels, context, ...)          changes labels
+  (ids, labels, images, context, ...)  changes labels, in view of the images
+  (ids, images, context, ...)          changes pixels
+"""
+
+import enum
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rethink import errors, example
+
+# Of the images that a corruption of labels is given at a time.
+_BYTES = 2**26
+
+# Called with what its first parameters say; returns the labels or images, or
+# these and facts for status.json, JSON values.
+Corruption = Callable[..., Any]
+# int64[k] rows of a split to its uint8[k, height, width, channels] images.
+Images = Callable[[np.ndarray], np.ndarray]
+
+
+class Kind(enum.Enum):
+  """What a corruption is given and changes: its first parameters."""
+
+  LABELS = ("ids", "labels", "context")
+  LABELS_BY_IMAGES = ("ids", "labels", "images", "context")
+  PIXELS = ("ids", "images", "context")
+
+
+def kind(corruption: Corruption) -> Kind:
+  """The kind of a corruption.
+
+  Args:
+    corruption: a function or a `specs.Call` of one.
+
+  Raises:
+    ConfigError: if its first parameters are of no kind.
+  """
+  function = getattr(corruption, "function", corruption)
+  names = tuple(inspect.signature(function).parameters)
+  for found in Kind:
+    if names[: len(found.value)] == found.value:
+      return found
+  old = names[:2] == ("examples", "context")
+  raise errors.ConfigError(
+    f"config.corruptions: {_name(corruption)}"
+    + (" is of an older contract and" if old else "")
+    + f" takes ({', '.join(names)}, ...), but a corruption of labels takes"
+    " (ids, labels, context, ...) or (ids, labels, images, context, ...) and"
+    " returns the labels, one of pixels takes (ids, images, context, ...) and"
+    " returns the images; rethink/corruptions.py explains them"
+  )
+
+
+def of_pixels(corruptions: Sequence[Corruption]) -> tuple[Corruption, ...]:
+  """Those corruptions that change pixels, in order."""
+  return tuple(c for c in corruptions if kind(c) is Kind.PIXELS)
+
+
+def corrupt_labels(
+  corruptions: Sequence[Corruption],
+  context: example.Context,
+  images: Images,
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+  """Applies the corruptions of labels to a whole split, in order.
+
+  Where one asks for images it sees them as the corruptions of pixels before it
+  leave them, a block at a time; what it says of the first block is kept.
+
+  Args:
+    corruptions: of both kinds.
+    context: `context.split` has the ids and labels.
+    images: of the split, before any corruption.
+
+  Returns:
+    int32[n] labels, and the facts that each corruption states: {} of pixels.
+
+  Raises:
+    ConfigError: naming a function that returns no labels.
+  """
+  split, stated = context.split, []
+  for position, corruption in enumerate(corruptions):
+    facts = {}
+    if kind(corruption) is Kind.LABELS:
+      given = (*_kept(split.id, split.label), context._replace(split=split))
+      labels, facts = _labels(corruption, given, context)
+      split = split._replace(label=labels)
+    elif kind(corruption) is Kind.LABELS_BY_IMAGES:
+      blocks = []
+      for rows in _blocks(len(split.id), context.info.shape):
+        ids, seen = split.id[rows], images(rows)
+        for earlier in of_pixels(corruptions[:position]):
+          seen, _ = corrupt_images(earlier, ids, seen, context)
+        given = _kept(ids, split.label[rows], seen)
+        given = (*given, context._replace(split=split))
+        blocks.append(_labels(corruption, given, context))
+      facts = blocks[0][1]
+      labels = np.concatenate([labels for labels, _ in blocks])
+      split = split._replace(label=labels)
+    stated.append(facts)
+  return split.label, stated
+
+
+def corrupt_images(
+  corruption: Corruption,
+  ids: np.ndarray,
+  images: np.ndarray,
+  context: example.Context,
+) -> tuple[np.ndarray, dict[str, Any]]:
+  """Applies a corruption of pixels to any number of images.
+
+  Returns:
+    uint8[n, height, width, channels], and the facts that it states.
+
+  Raises:
+    ConfigError: naming a function that returns no such images.
+  """
+  context = context._replace(split=example.Split())
+  after, facts = _apart(corruption(*_kept(ids, images), context))
+  n, size, channels = len(ids), context.image_size, images.shape[-1]
+  shapes = (images.shape, (n, size, size, channels))
+  if not (
+    isinstance(after, np.ndarray)
+    and after.dtype == np.uint8
+    and after.shape in shapes
+  ):
+    raise errors.ConfigError(
+      f"config.corruptions: {_name(corruption)} must return"
+      f" {_shown(images)} images, or as many of {size}x{size} pixels, but it"
+      f" returns {_shown(after)}"
+    )
+  return after, facts
+
+
+def _blocks(n: int, shape: tuple[int, int, int]) -> list[np.ndarray]:
+  """Rows in blocks of equal size, whatever holds the images."""
+  size = max(1, _BYTES // max(1, int(np.prod(shape))))
+  return [np.arange(i, min(i + size, n)) for i in range(0, n, size)]
+
+
+def _labels(
+  corruption: Corruption, given: tuple, context: example.Context
+) -> tuple[np.ndarray, dict[str, Any]]:
+  """Calls a corruption of labels and checks what it returns."""
+  n, classes = len(given[0]), context.info.num_classes
+  after, facts = _apart(corruption(*given))
+  where = f"config.corruptions: {_name(corruption)} must return"
+  if not (
+    isinstance(after, np.ndarray)
+    and np.issubdtype(after.dtype, np.integer)
+    and after.shape == (n,)
+  ):
+    raise errors.ConfigError(
+      f"{where} {n} integer labels, but it returns {_shown(after)}"
+    )
+  outside = after[(after < 0) | (after >= classes)]
+  if outside.size:
+    raise errors.ConfigError(
+      f"{where} labels from 0 to {classes - 1}, but it returns {outside[0]}"
+    )
+  return after.astype(np.int32), facts
+
+
+def _kept(*arrays: np.ndarray) -> list[np.ndarray]:
+  """Views that cannot be written to: the arrays may be the data set itself."""
+  views = [array.view() for array in arrays]
+  for view in views:
+    view.setflags(write=False)
+  return views
+
+
+def _apart(returned: Any) -> tuple[Any, dict[str, Any]]:
+  if isinstance(returned, tuple) and len(returned) == 2:
+    return returned
+  return returned, {}
+
+
+def _name(corruption: Corruption) -> str:
+  return getattr(corruption, "__name__", str(corruption))
+
+
+def _shown(value: Any) -> str:
+  if isinstance(value, np.ndarray):
+    return f"{value.dtype}{list(value.shape)}"
+  return type(value).__name__

@@ -1,0 +1,72 @@
+"""What a corruption of labels is given of a split that stays on disk."""
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from rethink import errors, example
+from rethink.corrupting import kinds
+from rethink.pipeline import decoding, tfds_records
+
+_TOGETHER = 256  # images that are read between two looks at a stop
+
+
+def split(
+  used: decoding.Split, stored: decoding.Split, *, training: bool
+) -> example.Split:
+  """Returns what corruptions of labels may know of a split.
+
+  Args:
+    used: the examples that the run uses.
+    stored: all examples of the split.
+    training: the run learns from them.
+  """
+
+  def names(ids: np.ndarray) -> list[str]:
+    entries = stored.entries
+    rows = np.searchsorted(entries.id, ids)
+    return [
+      tfds_records.name(row, position, stored.keys)
+      for position, row in stored.read(entries.position[rows].tolist())
+    ]
+
+  return example.Split(
+    used.name,
+    training,
+    used.entries.id,
+    used.entries.label,
+    stored.entries.id,
+    names,
+  )
+
+
+def read_once(
+  images: Callable[[np.ndarray, int], np.ndarray], stopped: Callable[[], bool]
+) -> kinds.Images:
+  """Images for a corruption of labels, which asks for all of them.
+
+  Raises:
+    PreemptedError: if stopped.
+  """
+
+  def some(rows: np.ndarray) -> np.ndarray:
+    if stopped():
+      raise errors.PreemptedError(
+        "stopped while all images were read once, because a corruption of"
+        " labels asks for them; the same command begins it anew"
+      )
+    return images(rows, 0)
+
+  def read(rows: np.ndarray) -> np.ndarray:
+    if not rows[0]:
+      print(
+        "rethink: a corruption of labels asks for images: all of the split are"
+        " read once, at every start",
+        file=sys.stderr,
+        flush=True,
+      )
+    parts = np.array_split(rows, -(-len(rows) // _TOGETHER))
+    return np.concatenate([some(part) for part in parts])
+
+  return read
