@@ -10,7 +10,7 @@ from tests.conftest import python
 def test_freed_memory_is_not_mapped_again():
   code = """
 import resource, numpy as np
-from rethink import allocator
+from rethink.cpu import allocator
 assert allocator.keep_freed_memory()
 def faults():
   return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from rethink import errors, evaluate, signals
+from rethink import errors, evaluate, signals, train_step
 from rethink.methods import runner, train
 from rethink.pipeline import resident, run_data
 from rethink.prepare import digits, writer
@@ -63,8 +63,13 @@ def _raise_in(monkeypatch, owner, name: str, call: int) -> None:
   ("owner", "name", "call", "saved"),
   [
     (run_data, "load", 1, []),  # data start-up
-    (train, "create_state", 1, []),  # tracing, the first half of compiling
-    (train, "train_step", 1, [1]),  # in the middle of compiling a step
+    (
+      train_step,
+      "create_train_state",
+      1,
+      [],
+    ),  # tracing, the first half of compiling
+    (train_step, "train_step", 1, [1]),  # in the middle of compiling a step
     (resident, "epoch_order", 2, [7, 8]),  # at the first step of an epoch
     (evaluate, "evaluate", 2, [7]),
     (train.Trainer, "_save", 1, [7]),
@@ -75,7 +80,7 @@ def test_f3_sigterm_in_any_phase_saves_and_the_same_command_goes_on(
 ):
   config.bookkeeping.chunk_seconds = 1e-9
   config.bookkeeping.checkpoint_every_epochs = 1
-  if owner is train:  # an architecture that nothing is compiled for yet
+  if owner is train_step:  # an architecture that nothing is compiled for yet
     config.model = f"mlp(widths=({len(name)}, 9))"
   with monkeypatch.context() as patch:
     _raise_in(patch, owner, name, call)
