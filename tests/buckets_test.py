@@ -15,7 +15,13 @@ import pytest
 
 from rethink import errors
 from rethink.methods import runner
-from rethink.storage import bucket_locks, buckets, checkpoints, locks, runs
+from rethink.storage import (
+  bucket_locks,
+  buckets,
+  locks,
+  runs,
+  step_folders,
+)
 from tests.conftest import ROOT, clean_environment
 from tests.faults_test import _ARGS
 from tests.method_train_test import StopAfter, end
@@ -155,7 +161,7 @@ def test_what_was_damaged_on_two_machines_stays_in_the_bucket(bucket):
       state = pathlib.Path(folder, "checkpoints", "5")
       state.mkdir(parents=True)
       (state / "d").write_text(text)
-      checkpoints._set_aside(state)
+      step_folders.set_aside(state)
   assert _names(bucket) == {
     "damaged/checkpoints-5.1/d",
     "damaged/checkpoints-5.2/d",

@@ -82,5 +82,5 @@ def test_metrics_are_a_part_of_the_outcome_where_there_are_any(config):
   after = settings.resolve(config).outcome
   assert after == {**before, "metrics": ["top_k_accuracy(k=2)"]}
   config.metrics = ("margins()",)
-  with pytest.raises(errors.ConfigError, match="no 'margins'; there are: acc"):
+  with pytest.raises(errors.ConfigError, match="there are: accuracy"):
     settings.resolve(config)

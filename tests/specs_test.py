@@ -35,7 +35,7 @@ from typing import Literal
 
 CONSTANT = 3
 
-def noise(ids, labels, context, rate: float, note: str = "x"):
+def noise(ids, labels, rate: float, note: str = "x"):
   """A corruption of the user's own."""
   return labels, {"rate": rate, "note": note}
 '''
@@ -84,7 +84,7 @@ def test_files_that_are_read_are_known():
   def own(path: specs.InputFile, other: str = "b", more: specs.InputFile = "c"):
     return path, other, more
 
-  call = parse("own('a')", known={"own": own})
+  call = parse("own('a')", known={"own": own}, leading=())
   assert specs.input_files(call) == ["a", "c"]
   assert not specs.input_files(parse("blur()"))
 

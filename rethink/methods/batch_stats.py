@@ -115,8 +115,10 @@ class CleanStates:
     ):
       return {}
     other = self._reestimate(state, LAG_BATCHES * self._config.batch_size)
-    sums = self._data.clean(self._static, other, "evaluated", self._between)
-    found = float(sums.correct / sums.count)
+    sums = self._data.clean(
+      self._static, other, "evaluated", self._between
+    ).sums
+    found = float(sums.label["accuracy"] / sums.count)
     if found - running <= MARGIN:
       return {}
     print(

@@ -126,7 +126,7 @@ def method_of(record: Record) -> str:
 
 def method_name(outcome: Mapping[str, Any]) -> str:
   """Returns the method's name in the fields of a config."""
-  return outcome["method"].partition("(")[0]
+  return outcome.get("method", "train").partition("(")[0]
 
 
 class Run:
