@@ -102,7 +102,7 @@ def test_both_paths_give_the_same_examples(name, split, data_dir):
 
 def test_what_is_known_of_a_data_set_is_what_load_knows(data_dir):
   loaded, known = (
-    module.load("digits", data_dir) for module in (datasets, index)
+    load("digits", data_dir) for load in (datasets.load, index.open_index)
   )
   for field in ("name", "version", "splits", "class_names", "mean", "std"):
     assert getattr(loaded.info, field) == getattr(known.info, field), field

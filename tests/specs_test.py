@@ -186,7 +186,7 @@ def test_nothing_is_executed(text, tmp_path):
 def test_a_function_of_the_users_own(own_module):
   call = parse("own_parts:noise(1)")
   assert str(call) == "own_parts:noise(rate=1.0, note='x')"
-  assert call("ids", "labels", "context") == (
+  assert call("ids", "labels") == (
     "labels",
     {"rate": 1.0, "note": "x"},
   )
