@@ -433,7 +433,7 @@ def test_random_labels_are_fitted(setup):
   run = setup(_random_labels(), model="mlp(widths=(64,))", batch_size=16)
   state = run.epochs(run.state(), epochs=40)
   assert run.accuracy(state) == 1
-  assert run.evaluate(state).true_correct < 32
+  assert run.evaluate(state).true_label["accuracy"] < 32
 
 
 def test_a_step_that_does_not_move_fits_nothing(setup):
@@ -469,7 +469,7 @@ def test_dropout_does_not_touch_evaluation(setup):
   plain = run.static.model.clone(dropout_rate=0.0)
   state = run.state()
   assert _bits(run.evaluate(state)) == _bits(run.evaluate(state, plain))
-  clean = float(run.evaluate(state).loss)
+  clean = float(run.evaluate(state).label["loss"])
   assert abs(float(run.epochs(state).sums.loss) - clean) > 1
 
 
