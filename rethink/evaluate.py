@@ -92,12 +92,20 @@ def empty(
   static: Static, sharding: jax.sharding.Sharding, n: int = 0
 ) -> Evaluation:
   """Returns the evaluation of nothing, with room for n examples in `each`."""
-  like = shapes(static)
-  zeros = Evaluation(
-    jax.tree.map(lambda x: jnp.zeros((), x.dtype), like.sums),
-    jax.tree.map(lambda x: jnp.zeros((n, *x.shape[1:]), x.dtype), like.each),
-  )
-  # Placed like what comes back: otherwise programs would compile twice.
+  each = {
+    name: jnp.zeros((n, *x.shape[1:]), x.dtype)
+    for name, x in shapes(static).each.items()
+  }
+  return Evaluation(_no_sums(static, sharding), jax.device_put(each, sharding))
+
+
+@functools.cache
+def _no_sums(
+  static: Static, sharding: jax.sharding.Sharding
+) -> metric_sums.Sums:
+  # Placed like what comes back: otherwise programs would compile twice. Kept,
+  # because making them takes as long as evaluating a small split.
+  zeros = jax.tree.map(lambda x: jnp.zeros((), x.dtype), shapes(static).sums)
   return jax.device_put(zeros, sharding)
 
 
