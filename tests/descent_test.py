@@ -8,7 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from rethink import descent, errors, optimizers, schedules, settings, specs
+from rethink import (
+  compiled,
+  descent,
+  errors,
+  optimizers,
+  schedules,
+  settings,
+  specs,
+)
 
 KNOWN = specs.public(optimizers)
 RATES = np.float32([0.1, 0.1, 0.02, 0.3, 0.05])
@@ -59,10 +67,15 @@ def _ours(call, rates, numbers=None):
   return params
 
 
-def _optax(call, rates):
+def _optax(call, rates, exact=False):
+  """Optax's own loop; its numbers are float32, as ours, or `exact`."""
   name = call.name.removeprefix("optax:")
   rates = jnp.asarray(rates)
-  reference = getattr(optax, name)(lambda count: rates[count], **call.kwargs)
+  numbers = (
+    {} if exact else {k: jnp.float32(v) for k, v in call.numbers.items()}
+  )
+  kwargs = {**call.kwargs, **numbers}
+  reference = getattr(optax, name)(lambda count: rates[count], **kwargs)
   params = _params()
   state = reference.init(params)
   for i in range(len(rates)):
@@ -72,15 +85,18 @@ def _optax(call, rates):
   return params
 
 
-def _close(one, other):
+def _close(one, other, atol=1e-6):
   for k in one:
-    np.testing.assert_allclose(one[k], other[k], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(one[k], other[k], rtol=1e-6, atol=atol)
 
 
 @pytest.mark.parametrize("text", CALLS)
 def test_five_steps_are_those_of_optax_with_the_same_learning_rates(text):
   call = descent.parse(text, KNOWN)
-  _close(_ours(call, RATES), _optax(call, RATES))
+  got = _ours(call, RATES)
+  _close(got, _optax(call, RATES))
+  # In float32, 1 - b2 of Adam is 5e-5 off; Optax rounds one of its two uses.
+  _close(got, _optax(call, RATES, exact=True), atol=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +104,6 @@ def test_five_steps_are_those_of_optax_with_the_same_learning_rates(text):
   ["sgd(momentum=0.8)", "optax:lion()", "optax:adamw(weight_decay=0.1)"],
 )
 def test_the_config_sets_learning_rate_and_schedule(text, config):
-  """The schedule of a run, and its learning rate, reach the optimizer."""
-  from rethink import compiled
-
   config.optimizer, config.learning_rate = text, 0.3
   config.schedule = "exponential(decay=0.5)"
   run = settings.resolve(config)
@@ -105,6 +118,8 @@ def test_the_config_sets_learning_rate_and_schedule(text, config):
   _close(_ours(run.optimizer, rates), _optax(reference, rates))
 
 
+# Those that Optax will drop are optimizers until then.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", sorted(set(NAMES) - REFUSED))
 def test_every_number_of_an_optimizer_of_optax_may_be_traced(name):
   call = descent.parse(f"optax:{name}", KNOWN)  # traces it, numbers as inputs
@@ -120,7 +135,6 @@ def test_every_number_of_an_optimizer_of_optax_may_be_traced(name):
     "optax:sgd(momentum=0.9)",
     "optax:rmsprop(momentum=0.9)",
     "optax:adafactor(momentum=0.9, weight_decay_rate=0.1)",
-    "optax:optimistic_adam(optimism=0.1)",
     "optax.contrib:muon(weight_decay=0.1)",
     "optax:scale_by_adam(b1=0.8)",
     "optax:adamw(mu_dtype='bfloat16')",
@@ -144,7 +158,7 @@ def test_an_integer_in_place_of_a_float_is_a_float():
     ("optax:adamv()", "no optimizer 'adamv'.*there are: .*adamw"),
     ("optax.contrib:moun()", "no optimizer 'moun'.*muon"),
     ("optax.contrib:schedule_free_sgd()", "cannot|no optimizer"),
-    ("optax:scale_by_rprop()", "no optimizer 'scale_by_rprop'.*: rprop"),
+    ("optax:scale_by_rprop()", "no optimizer 'scale_by_rprop'"),
     ("optax.transforms:sgd()", "write optax:sgd"),
     ("optax:sgd(learning_rate=0.1)", "config.learning_rate"),
     ("sgd(learning_rate=0.1)", "config.learning_rate"),
