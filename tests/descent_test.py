@@ -152,6 +152,7 @@ def test_an_integer_in_place_of_a_float_is_a_float():
   assert str(one) == str(two) and one.static == two.static
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize(
   "text, message",
   [
@@ -166,6 +167,7 @@ def test_an_integer_in_place_of_a_float_is_a_float():
     ("optax:sgd(lr=0.1)", "does not take 'lr'; it takes: momentum"),
     ("optax:adamw(weight_decay='a')", "'optax:adamw|cannot train here"),
     ("optax:lbfgs()", "cannot train here.*'value'"),
+    ("optax:noisy_sgd(seed=0)", "cannot be saved.*gradient_noise"),
     ("optax:constant_schedule(value=0.1)", "cannot train here"),
     ("optax:", "config.optimizer"),
     ("optax:sgd(", "cannot read"),

@@ -335,6 +335,7 @@ def test_an_auxiliary_head_learns_by_its_weight_and_is_in_no_metric(setup):
     run = setup(
       model=f"{HERE}:TwoHeads(auxiliary_weight={weight})",
       regularizers=("label_smoothing(0.2)",),
+      loss="squared_error()",  # of both heads
       **fields,
     )
     return run, run.epochs(run.state(), epochs=2)
