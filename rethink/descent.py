@@ -187,7 +187,7 @@ def _check_trace(call: specs.Call) -> None:
 
   Raises:
     ConfigError: if it does not take its arguments, needs more than gradients
-      and parameters, or has a state that changes its form.
+      and parameters, or has a state that changes its form or cannot be saved.
   """
   params = jax.tree.map(
     lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
@@ -208,6 +208,12 @@ def _check_trace(call: specs.Call) -> None:
     ]
     if form[0] != form[1]:
       raise TypeError("its state changes shape or type in a step")
+    for leaf in jax.tree.leaves(before):
+      if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        raise TypeError(
+          "its state holds a random key, which cannot be saved; for noise there"
+          " is the regularizer gradient_noise()"
+        )
   except Exception as error:
     reason = str(error).split("\n")[0]
     raise errors.ConfigError(

@@ -151,7 +151,9 @@ def resized_crop(
 def mixing_weight(key: jax.Array, alpha: float | jax.Array) -> jax.Array:
   """Draws a weight from Beta(alpha, alpha); 1 for alpha = 0."""
   positive = jnp.where(alpha > 0, alpha, 1.0)
-  return jnp.where(alpha > 0, jax.random.beta(key, positive, positive), 1.0)
+  # As jax.random.beta does it, with one loop to compile instead of two.
+  pair = jax.nn.softmax(jax.random.loggamma(key, positive, (2,)))
+  return jnp.where(alpha > 0, pair[0], 1.0)
 
 
 def mixup(

@@ -8,7 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from rethink import descent, errors, optimizers, schedules, settings, specs
+from rethink import (
+  compiled,
+  descent,
+  errors,
+  optimizers,
+  schedules,
+  settings,
+  specs,
+)
 
 KNOWN = specs.public(optimizers)
 RATES = np.float32([0.1, 0.1, 0.02, 0.3, 0.05])
@@ -59,10 +67,15 @@ def _ours(call, rates, numbers=None):
   return params
 
 
-def _optax(call, rates):
+def _optax(call, rates, exact=False):
+  """Optax's own loop; its numbers are float32, as ours, or `exact`."""
   name = call.name.removeprefix("optax:")
   rates = jnp.asarray(rates)
-  reference = getattr(optax, name)(lambda count: rates[count], **call.kwargs)
+  numbers = (
+    {} if exact else {k: jnp.float32(v) for k, v in call.numbers.items()}
+  )
+  kwargs = {**call.kwargs, **numbers}
+  reference = getattr(optax, name)(lambda count: rates[count], **kwargs)
   params = _params()
   state = reference.init(params)
   for i in range(len(rates)):
@@ -72,15 +85,18 @@ def _optax(call, rates):
   return params
 
 
-def _close(one, other):
+def _close(one, other, atol=1e-6):
   for k in one:
-    np.testing.assert_allclose(one[k], other[k], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(one[k], other[k], rtol=1e-6, atol=atol)
 
 
 @pytest.mark.parametrize("text", CALLS)
 def test_five_steps_are_those_of_optax_with_the_same_learning_rates(text):
   call = descent.parse(text, KNOWN)
-  _close(_ours(call, RATES), _optax(call, RATES))
+  got = _ours(call, RATES)
+  _close(got, _optax(call, RATES))
+  # In float32, 1 - b2 of Adam is 5e-5 off; Optax rounds one of its two uses.
+  _close(got, _optax(call, RATES, exact=True), atol=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +104,6 @@ def test_five_steps_are_those_of_optax_with_the_same_learning_rates(text):
   ["sgd(momentum=0.8)", "optax:lion()", "optax:adamw(weight_decay=0.1)"],
 )
 def test_the_config_sets_learning_rate_and_schedule(text, config):
-  """The schedule of a run, and its learning rate, reach the optimizer."""
-  from rethink import compiled
-
   config.optimizer, config.learning_rate = text, 0.3
   config.schedule = "exponential(decay=0.5)"
   run = settings.resolve(config)
@@ -105,9 +118,9 @@ def test_the_config_sets_learning_rate_and_schedule(text, config):
   _close(_ours(run.optimizer, rates), _optax(reference, rates))
 
 
-@pytest.mark.parametrize(
-  "name", sorted(set(NAMES) - REFUSED - {"optimistic_adam"})
-)
+# Those that Optax will drop are optimizers until then.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", sorted(set(NAMES) - REFUSED))
 def test_every_number_of_an_optimizer_of_optax_may_be_traced(name):
   call = descent.parse(f"optax:{name}", KNOWN)  # traces it, numbers as inputs
   defaults = inspect.signature(getattr(optax, name)).parameters.values()
@@ -139,6 +152,7 @@ def test_an_integer_in_place_of_a_float_is_a_float():
   assert str(one) == str(two) and one.static == two.static
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.parametrize(
   "text, message",
   [
@@ -153,6 +167,7 @@ def test_an_integer_in_place_of_a_float_is_a_float():
     ("optax:sgd(lr=0.1)", "does not take 'lr'; it takes: momentum"),
     ("optax:adamw(weight_decay='a')", "'optax:adamw|cannot train here"),
     ("optax:lbfgs()", "cannot train here.*'value'"),
+    ("optax:noisy_sgd(seed=0)", "cannot be saved.*gradient_noise"),
     ("optax:constant_schedule(value=0.1)", "cannot train here"),
     ("optax:", "config.optimizer"),
     ("optax:sgd(", "cannot read"),

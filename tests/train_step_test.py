@@ -332,6 +332,7 @@ def test_an_auxiliary_head_learns_by_its_weight_and_is_in_no_metric(setup):
     run = setup(
       model=f"{HERE}:TwoHeads(auxiliary_weight={weight})",
       regularizers=("label_smoothing(0.2)",),
+      loss="squared_error()",  # of both heads
       **fields,
     )
     return run, run.epochs(run.state(), epochs=2)
@@ -512,3 +513,42 @@ def test_only_the_cpu_is_driven_from_the_host(setup, monkeypatch):
   static = setup(model=CONV).static
   monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
   assert not train_step.drives_from_host(static, 3)
+
+
+def test_the_statistics_of_sam_are_those_of_the_unperturbed_pass(setup):
+  def learn(*regularizers):
+    run = setup(model=CONV, regularizers=regularizers)
+    advance = train_step.compile_train_steps(run.static, 3)
+    state = run.state()
+    return advance(state, run.data, run.order(0), run.inputs, 0, 1)
+
+  plain, far = learn(), learn("sam(0.5)")
+  _close(far.batch_stats, plain.batch_stats, rtol=1e-6)
+  _close(far.sums, plain.sums, rtol=1e-6)
+  moved = jax.tree.map(lambda a, b: abs(a - b).max(), far.params, plain.params)
+  assert max(jax.tree.leaves(moved)) > 1e-3
+
+
+def test_what_is_drawn_for_a_step_depends_on_seed_and_step_alone(setup):
+  def learn(chunk, **fields):
+    run = setup(
+      _examples(48),  # whole batches only: less to compile
+      regularizers=("mixup(1.0)", "sam()", "gradient_noise(0.1)"),
+      **fields,
+    )
+    return _bits(run.epochs(run.state(), 2, chunk).params)
+
+  assert learn(1) == learn(3) == learn(7) != learn(7, seed=1)
+
+
+def test_two_devices_mix_what_one_mixes(setup):
+  def learn(devices):
+    run = setup(
+      _examples(48),
+      devices=devices,
+      regularizers=("cutmix()", "gradient_clipping(0.5)"),
+      loss="generalized_cross_entropy()",
+    )
+    return jax.device_get(run.epochs(run.state()))
+
+  _close(learn(1), learn(2), rtol=1e-4, atol=1e-5)
