@@ -1,1 +1,1 @@
-"""What can be run: one file per base, and one per table or figure."""
+"""Configs: one file per base, and one per table or figure."""

@@ -20,7 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.skip_damaged = False  # leave unreadable records out, and count them
   config.train_examples = 0  # examples; a fixed subset, 0 is all of them
   config.balanced_subset = False  # equal class sizes in that subset
-  config.image_size = 8  # pixels, height and width that the model sees
+  config.image_size = 8  # pixels: side of the centre crop; at most the image's
   config.central_fraction = 0.875  # of a streamed image; 0: as it is stored
   config.normalize = "per_image"  # to mean 0, variance 1; "symmetric": [-1, 1]
   config.data_seed = 0  # draws corruptions and subsets
@@ -30,10 +30,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.model = "mlp(widths=(512,))"
   config.seed = 0  # draws initialization, order, augmentation, dropout
   config.batch_size = 128  # examples per step, over all devices
-  config.drop_last = False  # leave out what does not fill an epoch's last batch
+  config.drop_last = False  # leave out an epoch's last batch if not full
   config.num_epochs = 30  # passes over the training examples
   config.stop_at_train_loss = 0.0  # nats, clean pass; 0 never stops early
-  config.loss = "cross_entropy()"  # of training; metrics: always this one
+  config.loss = "cross_entropy()"  # of training; metrics report this one always
   config.optimizer = "sgd(momentum=0.9)"  # or of Optax: "optax:adamw()"
   config.learning_rate = 0.01  # at the start
   config.schedule = "exponential(decay=0.95, every_epochs=1)"
@@ -45,9 +45,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.eval_batch_size = 512  # examples at a time
   config.eval_every_epochs = 1  # epochs between clean passes
   config.eval_train_examples = 0  # examples; a fixed subset, 0 is all of them
-  config.metrics = ()  # further ones as calls, beside loss and accuracy
-  # Batch norm's statistics for clean passes, estimated anew in training mode
-  # over as many training examples, in whole batches; 0: the running averages.
+  config.metrics = ()  # calls; logged beside loss and accuracy
+  # Training examples, in whole batches, from which batch norm's statistics are
+  # estimated anew for every clean pass; 0 uses the running averages.
   config.reestimate_batch_stats = 0  # examples
 
   book = config.bookkeeping = ml_collections.ConfigDict()
@@ -55,12 +55,12 @@ def get_config() -> ml_collections.ConfigDict:
   book.chunk_seconds = 5.0  # device work between two looks at signals
   book.checkpoint_every_epochs = 10  # epochs
   book.checkpoint_every_seconds = 300.0  # seconds, also inside an epoch
-  book.checkpoints_to_keep = 2  # newest states; the best is kept besides
+  book.checkpoints_to_keep = 2  # newest states to keep, besides the best one
   book.best_metric = "test/accuracy"  # whose best row's state is in best/
   book.fit_threshold = 0.05  # nats; fitted: clean train loss at or below it
-  book.platform = ""  # refuse any but "cpu", "gpu", "tpu"; "" takes any
-  book.stream_threads = 0  # that decode; 0 is one for each CPU core
-  book.stream_workers = 0  # processes that decode; 0 decodes in this one
+  book.platform = ""  # run only on "cpu", "gpu" or "tpu"; "" is any
+  book.stream_threads = 0  # decoding threads; 0 is one for each CPU core
+  book.stream_workers = 0  # decoding processes; 0 decodes in this one
   book.cache_dir = ""  # folder for decoded images, stream only; "" keeps none
   book.progress = True  # live bar, on a terminal
   book.tensorboard = True  # events, where tensorboardX is installed

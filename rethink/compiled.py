@@ -73,7 +73,7 @@ class Traced(NamedTuple):
 
 
 class Keys(NamedTuple):
-  """What `config.seed` draws.
+  """The keys that `config.seed` gives.
 
   Attributes:
     init: parameters.
@@ -87,7 +87,7 @@ class Keys(NamedTuple):
 
 
 def keys(seed: int) -> Keys:
-  """The keys of a run."""
+  """Returns the keys of a run."""
   # Named, so that no setting of the process changes what is drawn.
   root = jax.random.key(seed, impl="threefry2x32")
   return Keys(*jax.random.split(root, 3))
@@ -98,7 +98,7 @@ def static_arguments(
   num_classes: int,
   sharding: jax.sharding.NamedSharding,
 ) -> Static:
-  """What a run's programs are compiled for.
+  """Returns the static arguments of a run's programs.
 
   Raises:
     ConfigError: if the model does not take what a regularizer sets.

@@ -30,13 +30,14 @@ import numpy as np
 from rethink import bits, example, specs
 from rethink.corrupting import (
   instance_noise,
+  kinds,
   label_files,
   permutations,
   transitions,
 )
 
-# Filled in by the package, by name: each corruption takes what it needs.
-GIVEN = ("ids", "labels", "images", "context", "examples")
+# What a function gets first, by position, depends on its kind.
+LEADING = kinds.leading
 
 Changed = tuple[np.ndarray, dict]  # labels or images, and facts
 

@@ -43,9 +43,11 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
   Raises:
     ConfigError: naming what is wrong and what to do.
   """
-  path, _, name = str(text).partition("(")[0].strip().rpartition(":")
-  positional, named = _arguments(text, path)
-  if _RATE in named:
+  try:
+    path, name, positional, named = specs.read(text)
+  except (AttributeError, SyntaxError, TypeError, ValueError):
+    path, name, positional, named = "", "", [], []  # specs.parse says why
+  if _RATE in dict(named):
     raise errors.ConfigError(
       f"config.optimizer: {text!r} sets the learning rate, which comes from"
       " config.learning_rate and config.schedule; leave it out of the call"
@@ -69,7 +71,7 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
 def init(
   call: specs.StaticCall, numbers: Mapping[str, Any], rate: Any, params: Any
 ) -> Any:
-  """The optimizer's state before the first step.
+  """Returns the optimizer's state before the first step.
 
   Args:
     call: the optimizer without its numbers.
@@ -110,7 +112,7 @@ def step(
 
 
 def average(old: Any, new: Any, decay: jax.Array, step: jax.Array) -> Any:
-  """The next exponential average, with TensorFlow's short start.
+  """Returns the next exponential average, with TensorFlow's short start.
 
   TensorFlow, too, averages the running statistics of batch norm once more.
   """
@@ -129,18 +131,6 @@ def _transform(
     function = functools.partial(call.function, **{_RATE: rate})
     call = call._replace(function=function)
   return call(numbers)
-
-
-def _arguments(text: str, path: str) -> tuple[int, list[str | None]]:
-  """The number of positional arguments, and the names of the others."""
-  try:
-    own = text.partition(":")[2] if path else text
-    node = ast.parse(own.strip(), mode="eval").body
-  except (AttributeError, SyntaxError, ValueError):
-    return 0, []  # specs.parse says what is wrong
-  if not isinstance(node, ast.Call):
-    return 0, []
-  return len(node.args), [keyword.arg for keyword in node.keywords]
 
 
 def _check_name(path: str, name: str, text: str) -> None:
@@ -168,7 +158,7 @@ def _check_name(path: str, name: str, text: str) -> None:
 
 
 def _canonical(call: specs.Call) -> dict[str, Any]:
-  """The arguments that have literals; integers become floats where due."""
+  """Returns the arguments that have literals, integers as floats where due."""
   signature, kwargs = inspect.signature(call.function), {}
   for name, value in call.kwargs.items():
     default = signature.parameters[name].default

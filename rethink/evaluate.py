@@ -26,7 +26,7 @@ def cast(tree: Any, dtype: jnp.dtype) -> Any:
 def logits(
   model: nn.Module, params, batch_stats, images: jax.Array, dtype: jnp.dtype
 ) -> jax.Array:
-  """float32[batch, classes] in evaluation mode, computed in `dtype`."""
+  """Returns float32[batch, classes], computed in evaluation mode in `dtype`."""
   variables = {"params": cast(params, dtype), "batch_stats": batch_stats}
   images = images.astype(dtype)
   out, *_ = forward.apply(model, variables, images, train=False)
@@ -57,7 +57,7 @@ class Static(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-  """What is found of a batch, or of a split.
+  """The result of evaluating a batch or a split.
 
   Attributes:
     sums: over the examples.

@@ -1,4 +1,4 @@
-"""Where a regularizer acts in a training step, and what is longer than a line.
+"""The places where a regularizer can act, and the mathematics of some of them.
 
 The functions here are pure: of images, batches, or of a function that computes
 gradients. `rethink/regularizers.py` gives them their names and arguments.
@@ -30,7 +30,7 @@ class Regularizer(NamedTuple):
     augment: (key, image, size) -> image; one training image, float32
       [height, width, channels] in [0, 1], before the centre crop to `size`.
     frame: how the stream path cuts a training image out while it decodes it,
-      in place of `augment`: arguments of `pipeline.frames.RandomCrop`.
+      in place of `augment`: arguments of `pipeline.crops.RandomCrop`.
     batch: (key, images, targets) -> (images, targets); float32[batch, height,
       width, channels], augmented, cropped and normalized, and the one-hot
       float32[batch, classes].
@@ -201,7 +201,10 @@ def cutmix(
 def sam(
   gradients: Gradients, params: Params, rho: float | jax.Array
 ) -> tuple[Params, Any]:
-  """Gradients where the loss is (to first order) highest within rho."""
+  """Returns the gradients at the point within rho where the loss is highest.
+
+  Highest to first order: params + rho g / |g| for the gradients g.
+  """
   ascent, aux = gradients(params)
   norm = optax.tree.norm(ascent)
   scale = rho / jnp.where(norm > 0, norm, 1.0)

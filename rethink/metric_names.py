@@ -1,4 +1,4 @@
-"""What further metrics are called in rows, and what else a run asks of them.
+"""The names of metrics in rows, and checks of further metrics.
 
 Training rows are named after `label`, which the model is asked to fit, test
 rows after `true_label`, which it should predict; `train/true_<name>` and

@@ -4,7 +4,7 @@ A metric maps `logits`, float32[batch, classes], and `labels`, int32[batch], to
 float32[batch] or bool[batch]; a run logs the mean over a split's examples.
 `config.metrics` names the ones that are logged beside `loss` and `accuracy`,
 and beside the top-5 accuracy of data sets with more than five classes. Further
-arguments may be set there, and float arguments may be traced.
+arguments may be set there; they are static, as the name of a row contains them.
 """
 
 import jax

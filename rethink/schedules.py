@@ -16,7 +16,7 @@ LEADING = ("step", "run")
 
 
 class Length(NamedTuple):
-  """How long a run is: int32 scalars, inputs of the compiled step."""
+  """The length of a run: int32 scalars, traced arguments of the step."""
 
   steps_per_epoch: jax.Array
   num_steps: jax.Array

@@ -21,7 +21,6 @@ from rethink import (
   schedules,
   specs,
 )
-from rethink.corrupting import kinds
 
 _POSITIVE = (
   "batch_size",
@@ -139,7 +138,7 @@ def resolve(config: Any) -> Settings:
     "loss": call(config, "loss", losses),
     "optimizer": descent.parse(config.optimizer, specs.public(optimizers)),
     "schedule": call(config, "schedule", schedules),
-    "corruptions": corruption_calls(config),
+    "corruptions": calls(config, "corruptions", corruptions),
     "regularizers": calls(config, "regularizers", regularizers),
   }
   further = calls(config, "metrics", metrics)
@@ -176,18 +175,6 @@ def calls(
   return tuple(specs.of_module(text, module, field) for text in config[field])
 
 
-def corruption_calls(config: Any) -> tuple[specs.Call, ...]:
-  """The corruptions that a config names, in order.
-
-  Raises:
-    ConfigError: naming one that is neither of labels nor of pixels.
-  """
-  found = calls(config, "corruptions", corruptions)
-  for corruption in found:
-    kinds.kind(corruption)
-  return found
-
-
 def parts(
   config: Any, components: Mapping[str, specs.Call | tuple[specs.Call, ...]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -209,7 +196,7 @@ def parts(
       else [str(call) for call in value]
     )
     for one in [value] if isinstance(value, specs.Call) else value:
-      for path in specs.input_files(one):
+      for path in input_files(one):
         digests[path] = _digest(path, field)
   for field, before in ADDED_FIELDS.items():
     if field in outcome and outcome[field] == before:
@@ -217,6 +204,16 @@ def parts(
   if digests:
     outcome["input_files"] = digests
   return outcome, bookkeeping
+
+
+def input_files(call: specs.Call) -> list[str]:
+  """Returns the arguments of a call that are annotated as `specs.InputFile`."""
+  parameters = specs.signature(call.function).parameters
+  return [
+    value
+    for name, value in call.kwargs.items()
+    if parameters[name].annotation == specs.InputFile
+  ]
 
 
 def _digest(path: str, field: str) -> str:

@@ -36,6 +36,9 @@ _FILE = "a file that is read"
 InputFile = Annotated[str, _FILE]
 
 
+Leading = Sequence[str] | Callable[[Callable[..., Any]], Sequence[str]]
+
+
 class StaticCall(NamedTuple):
   """A component without the values of its float arguments; hashable.
 
@@ -77,7 +80,7 @@ class Call(NamedTuple):
 
   @property
   def static(self) -> StaticCall:
-    """What a compiled program depends on: all but the values of floats."""
+    """The part that a program is compiled for: all but the floats' values."""
     items = tuple(
       (k, None if isinstance(v, float) else v) for k, v in self.kwargs.items()
     )
@@ -114,7 +117,7 @@ def parse(
   text: str,
   known: Mapping[str, Callable],
   field: str,
-  leading: Sequence[str] = (),
+  leading: Leading = (),
   given: Collection[str] = (),
 ) -> Call:
   """Reads a call such as "dropout(0.5)".
@@ -123,8 +126,9 @@ def parse(
     text: the call; the parentheses may be left out.
     known: the components that may be named without a module path.
     field: the config field, for messages.
-    leading: what the package passes first, by position; a function of the
-      user's own may call these parameters as it likes.
+    leading: what the package passes first, by position, or a function that
+      tells it from the component; a function of the user's own may call these
+      parameters as it likes.
     given: names of further parameters that the package fills in.
 
   Raises:
@@ -149,6 +153,8 @@ def parse(
       f"config.{field}: there is no {name!r}{did_you_mean(name, known)}; there"
       f" are: {', '.join(sorted(known))} (your own: my.module:{name}(...))"
     )
+  if callable(leading):
+    leading = leading(function)
   where = f"config.{field}: {text!r}"
   bound = _bind(function, args, pairs, where, leading, given)
   return Call(f"{path}:{name}" if path else name, function, bound)
@@ -157,35 +163,18 @@ def parse(
 def of_module(text: str, module: types.ModuleType, field: str) -> Call:
   """Reads a call of a public function of a module, or of the user's own.
 
-  A module declares in LEADING, a tuple of names, what its functions get from
-  the package first, and in GIVEN what else they get, by name.
+  A module declares in LEADING what its functions get from the package first.
 
   Raises:
     ConfigError: as `parse` does.
   """
-  return parse(
-    text,
-    public(module),
-    field,
-    leading=getattr(module, "LEADING", ()),
-    given=getattr(module, "GIVEN", ()),
-  )
+  return parse(text, public(module), field, getattr(module, "LEADING", ()))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
   """Returns " (did you mean 'x'?)" for the most similar name, "" for none."""
   near = difflib.get_close_matches(name, list(known), n=1)
   return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def input_files(call: Call) -> list[str]:
-  """The paths among a call's arguments: those annotated as `InputFile`."""
-  parameters = signature(call.function).parameters
-  return [
-    value
-    for name, value in call.kwargs.items()
-    if parameters[name].annotation == InputFile
-  ]
 
 
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
@@ -217,14 +206,25 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _own(path: str, name: str, field: str) -> Callable[..., Any]:
+  where = f"config.{field}: cannot use {name!r} of module {path!r}: "
   try:
-    function = getattr(importlib.import_module(path), name)
-    inspect.signature(function)  # raises if it cannot be called so
+    module = importlib.import_module(path)
+  except Exception as error:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+    # ".own" is no name of a module. What the module itself raises is a fault in
+    # the user's code, whose traceback says more than a sentence.
+    if path.startswith(".") or (
+      missing and f"{path}.".startswith(f"{missing}.")
+    ):
+      raise errors.ConfigError(f"{where}there is no such module") from None
+    error.add_note(f"raised by the module {path!r} that config.{field} names")
+    raise
+  try:
+    function = getattr(module, name)
+    signature(function)  # raises if it cannot be called so
     return function
-  except (ImportError, AttributeError, TypeError, ValueError) as error:
-    raise errors.ConfigError(
-      f"config.{field}: cannot use {name!r} of module {path!r}: {error}"
-    ) from None
+  except (AttributeError, TypeError, ValueError) as error:
+    raise errors.ConfigError(f"{where}{error}") from None
 
 
 def _bind(function, args, pairs, where, leading, given_names):
@@ -290,7 +290,7 @@ def _coerce(value, parameter, name, where):
 
 
 def _fits(value, wanted) -> bool:
-  """Whether a literal has the annotated type, as far as it is a plain one."""
+  """Returns True if a literal has the annotated type, where that is plain."""
   origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
   if origin is typing.Literal:
     return any(value == c and type(value) is type(c) for c in inner)

@@ -126,7 +126,7 @@ def train_step(
   state: TrainState,
   batch: resident.Resident,
 ) -> TrainState:
-  """One step of gradient descent on the mean loss of one batch.
+  """Takes one step of gradient descent on the mean loss of one batch.
 
   Raises:
     ConfigError: if the model has auxiliary heads and no weight for them, or
@@ -285,7 +285,7 @@ def compile_train_step(
 
 
 def drives_from_host(static: compiled.Static, channels: int) -> bool:
-  """Whether steps are called one by one instead of looped on the device.
+  """Returns True if steps are called one by one, not looped on the device.
 
   On the CPU backend only, and only for models with convolutions: XLA's CPU
   gradients of convolutions inside a loop were measured 22 to 39 times slower

@@ -4,7 +4,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from rethink import corruptions, errors, models, regularizers, specs
+from rethink import corruptions, errors, models, regularizers, settings, specs
 
 
 def scale(
@@ -85,8 +85,8 @@ def test_files_that_are_read_are_known():
     return path, other, more
 
   call = parse("own('a')", known={"own": own}, leading=())
-  assert specs.input_files(call) == ["a", "c"]
-  assert not specs.input_files(parse("blur()"))
+  assert settings.input_files(call) == ["a", "c"]
+  assert not settings.input_files(parse("blur()"))
 
 
 @pytest.mark.parametrize(
@@ -289,6 +289,30 @@ def test_a_required_argument_called_images_is_asked_for():
 def test_a_misspelt_name_gets_the_nearest_one():
   with pytest.raises(errors.ConfigError, match="did you mean 'scale'"):
     parse("scail(0.5)")
+
+
+def test_what_a_module_of_the_users_own_raises_keeps_its_traceback(
+  tmp_path, monkeypatch
+):
+  (tmp_path / "own_fault.py").write_text("import json\njson.no_such_thing\n")
+  (tmp_path / "own_import.py").write_text("import no_such_dependency\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(AttributeError, match="no_such_thing") as caught:
+    parse("own_fault:noise(1)")
+  assert caught.traceback[-1].path.name == "own_fault.py"
+  assert "'own_fault'" in caught.value.__notes__[0]
+  with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+    parse("own_import:noise(1)")
+
+
+def test_a_corruption_may_call_its_own_arguments_as_it_likes():
+  def own(ids, images, context, labels: float = 0.5, examples: int = 3):
+    return ids, images, context, labels, examples
+
+  call = specs.parse(
+    "own(labels=0.25)", {"own": own}, "corruptions", corruptions.LEADING
+  )
+  assert call.kwargs == {"labels": 0.25, "examples": 3}
 
 
 def test_public_is_what_a_module_defines_itself():

@@ -128,6 +128,31 @@ def _logits(logits, labels):
   return logits
 
 
+def _inverted(ids, images, context):
+  del ids, context
+  return 255 - images
+
+
+def _dark_is_zero(ids, labels, images, context, below: float = 180.0):
+  del ids, context
+  return np.where(images.mean((1, 2, 3)) < below, 0, labels).astype(np.int32)
+
+
+def test_labels_of_ones_own_that_ask_for_images_are_equal_on_both_paths(
+  stored, data_dir
+):
+  stored.corruptions = (f"{__name__}:_inverted", f"{__name__}:_dark_is_zero()")
+  streamed = stream_data.open_data(settings.resolve(stored), data_dir).known
+  with stored.unlocked():
+    stored.pipeline = "resident"
+  resident = run_data.load(settings.resolve(stored), data_dir)
+  for split in ("train", "test"):
+    one, other = getattr(streamed, split), getattr(resident, split)
+    np.testing.assert_array_equal(one.id, other.id)
+    np.testing.assert_array_equal(one.label, other.label)
+  assert 0 < resident.report["changed_fraction"] < 1
+
+
 def test_a_stop_while_labels_ask_for_images_ends_the_run(
   stored, tmp_path, data_dir
 ):

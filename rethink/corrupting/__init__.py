@@ -1,1 +1,1 @@
-"""What corruptions are made of: their kinds, files of labels, arithmetic."""
+"""Parts of corruptions: their kinds, files of labels, arithmetic."""

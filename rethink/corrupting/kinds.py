@@ -27,7 +27,7 @@ Images = Callable[[np.ndarray], np.ndarray]
 
 
 class Kind(enum.Enum):
-  """What a corruption is given and changes: its first parameters."""
+  """The kinds of corruption, each with its first parameters."""
 
   LABELS = ("ids", "labels", "context")
   LABELS_BY_IMAGES = ("ids", "labels", "images", "context")
@@ -35,7 +35,7 @@ class Kind(enum.Enum):
 
 
 def kind(corruption: Corruption) -> Kind:
-  """The kind of a corruption.
+  """Returns the kind of a corruption.
 
   Args:
     corruption: a function or a `specs.Call` of one.
@@ -59,8 +59,17 @@ def kind(corruption: Corruption) -> Kind:
   )
 
 
+def leading(function: Corruption) -> tuple[str, ...]:
+  """Returns the first parameters of a corruption, which the package fills in.
+
+  Raises:
+    ConfigError: if they are of no kind.
+  """
+  return kind(function).value
+
+
 def of_pixels(corruptions: Sequence[Corruption]) -> tuple[Corruption, ...]:
-  """Those corruptions that change pixels, in order."""
+  """Returns the corruptions that change pixels, in order."""
   return tuple(c for c in corruptions if kind(c) is Kind.PIXELS)
 
 

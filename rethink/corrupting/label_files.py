@@ -15,7 +15,7 @@ _NAMES = ("name", "index")
 
 
 class LabelFile(NamedTuple):
-  """What a file of labels says, in the file's order.
+  """The content of a file of labels, in its order.
 
   Attributes:
     path: of the file.

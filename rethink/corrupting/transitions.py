@@ -1,4 +1,4 @@
-"""Which class a label of another class becomes, and how probably."""
+"""Noise transition matrices: the probabilities of new labels, by class."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,9 @@ from rethink import errors
 
 
 def rows(to: tuple[Any, ...], classes: int) -> Mapping[int, np.ndarray]:
-  """The rows of a noise transition matrix, by class; others stay as they are.
+  """Returns the rows of a noise transition matrix, by class.
+
+  A class without a row keeps its labels.
 
   Args:
     to: K rows of K probabilities, floats; or pairs of class indices, integers.

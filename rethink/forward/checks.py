@@ -1,4 +1,4 @@
-"""What only the numbers of an initialized model show."""
+"""Checks of a model that need its initial parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def check_initialized(
   batch_stats: Any,
   image_shape: tuple[int, ...],
 ) -> None:
-  """Refuses what only the numbers of an initialized model show.
+  """Refuses a model whose outputs or random streams cannot be used.
 
   Args:
     model: from `models.build`.

@@ -31,7 +31,7 @@ _STREAM = np.uint32(zlib.crc32(b"reestimate_batch_stats"))
 
 
 class Passes(Protocol):
-  """What is needed of `data_passes.Passes`."""
+  """The part of `data_passes.Passes` that is needed here."""
 
   def first_batches(self, examples: int) -> Iterable[resident.Resident]:
     """Yields whole training batches, not augmented."""

@@ -1,4 +1,4 @@
-"""How a run goes over its data: training steps, and clean passes.
+"""The passes of a run over its data: training steps, and clean passes.
 
 `ResidentPasses` have all images on the devices, `StreamedPasses` read them from
 disk; to the loop they are the same.
@@ -28,7 +28,7 @@ class Passes(Protocol):
   steps_per_epoch: int
 
   def prepare(self, stopped: Callable[[], bool]) -> None:
-    """Does what has to be done once and may take hours, unless stopped."""
+    """Prepares the data once, such as the cache; may take hours."""
     ...
 
   def advance(

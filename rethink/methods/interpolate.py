@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink import errors, example, settings, signals, specs
+from rethink import corruptions, errors, example, settings, signals, specs
 from rethink.kernels import (
   features,
   functions,
@@ -69,7 +69,7 @@ def resolve(config: Any) -> Settings:
     "kernel": settings.call(config, "kernel", functions),
     "interpolant": settings.call(config, "interpolant", interpolants),
     "preconditioner": settings.call(config, "preconditioner", preconditioners),
-    "corruptions": settings.corruption_calls(config),
+    "corruptions": settings.calls(config, "corruptions", corruptions),
   }
   outcome, bookkeeping = settings.parts(config, components)
   return Settings(

@@ -31,7 +31,7 @@ LEADING = ("context",)
 
 
 class Context(NamedTuple):
-  """What is to be learned.
+  """Sign vectors to learn, and the points that they belong to.
 
   Attributes:
     run_settings: model, optimizer and seed of `network`; others need none.
@@ -49,7 +49,7 @@ class Context(NamedTuple):
 
 
 class Fitted(NamedTuple):
-  """What was learned.
+  """The functions that a learner fitted to the sign vectors.
 
   Attributes:
     values: float64[draws, n], of the fitted functions at the points.

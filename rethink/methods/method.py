@@ -8,7 +8,7 @@ from rethink.storage import runs
 
 
 class Job(NamedTuple):
-  """What a method works on.
+  """A run that a method has to execute.
 
   Attributes:
     settings: the checked config, as the method's `resolve` returned it.

@@ -64,7 +64,7 @@ def _methods() -> dict[str, Method]:
 
 
 def outlook(config, workdir: str | os.PathLike) -> str:
-  """What `execute` would find: the state of a run, NEW or REFUSED."""
+  """Returns what `execute` would find: the state of a run, NEW or REFUSED."""
   record = runs.read(workdir)
   _, _, run_settings = resolve(config)
   if not (record.status and record.config):

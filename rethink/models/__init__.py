@@ -110,7 +110,7 @@ def _no_module(name: str, what: str) -> errors.ConfigError:
 
 
 def auxiliary_weight(model: nn.Module) -> float:
-  """Of the cross-entropy of a model's auxiliary heads in the training loss.
+  """Returns the weight of a model's auxiliary heads in the training loss.
 
   Raises:
     ConfigError: if the model does not say it.
@@ -148,7 +148,7 @@ def initializer(text: str) -> nn.initializers.Initializer:
 
 
 def norms(model: nn.Module, params: Any) -> dict[str, float]:
-  """What status.json says of the size of a network at the end.
+  """Returns the size of a network's parameters, for status.json.
 
   Args:
     model: its method `lipschitz_bound(params)`, if it has one, returns an upper

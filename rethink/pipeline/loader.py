@@ -30,7 +30,7 @@ _AHEAD = 2  # batches that are made ahead, and that are on the devices ahead
 
 
 class Batch(NamedTuple):
-  """What a process holds of a global batch.
+  """The rows of a global batch that this process makes.
 
   Attributes:
     examples: its rows.

@@ -1,4 +1,4 @@
-"""What a run learns from and is tested on: loaded, cut to size, corrupted."""
+"""The data of a run: loaded, reduced to a subset, corrupted."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -30,7 +30,7 @@ class RunData[Examples: (example.Example, example.Labels)](NamedTuple):
 
   @property
   def sizes(self) -> dict[str, Any]:
-    """What status.json says of the examples."""
+    """The entry of status.json about the examples."""
     return {
       "train": len(self.train.id),
       "test": len(self.test.id),
@@ -39,7 +39,7 @@ class RunData[Examples: (example.Example, example.Labels)](NamedTuple):
 
 
 class Asked(Protocol):
-  """What must be known of a run to load its data."""
+  """The part of a run's settings that loading its data needs."""
 
   @property
   def config(self) -> Any: ...
@@ -153,7 +153,7 @@ def load(run: Asked, data_dir: str) -> RunData[example.Example]:
 def part[Examples: (example.Example, example.Labels)](
   examples: Examples, n: int, config: Any, info: example.DatasetInfo
 ) -> Examples:
-  """The subset of n examples that a config means.
+  """Returns the subset of n examples that a config selects.
 
   Raises:
     ConfigError: if there are not as many.

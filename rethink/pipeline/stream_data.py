@@ -1,4 +1,4 @@
-"""What a run learns from and is tested on, left on disk: `splits` of a stream.
+"""The data of a run whose images stay on disk: `run_data` of the stream path.
 
 Labels are known at the start; images are read, framed and corrupted when a step
 needs them. Only for a corruption of labels that asks for images are all of them
@@ -221,7 +221,7 @@ def _frame(config: Any, split: decoding.Split) -> crops.Frame:
 
 
 def _random_crop(run: Any) -> crops.RandomCrop | None:
-  """What a regularizer wants cut out while images are decoded."""
+  """Returns the random crop of a regularizer that acts in decoding."""
   found = [r().frame for r in run.regularizers if r().frame is not None]
   if len(found) > 1:
     raise errors.ConfigError(
@@ -243,7 +243,7 @@ def _subset(split: decoding.Split, n: int, config: Any) -> decoding.Split:
 def _framed(
   info: example.DatasetInfo, frame: crops.Frame
 ) -> example.DatasetInfo:
-  """What corruptions may know: of images that are framed already."""
+  """Returns the facts that corruptions are told: those of cropped images."""
   channels = frame.shape[-1]
   mean, std = (
     values * (channels if len(values) == 1 else 1)

@@ -1,4 +1,4 @@
-"""What a corruption of labels is given of a split that stays on disk."""
+"""Splits that stay on disk, as corruptions of labels see them."""
 
 import sys
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def split(
 def read_once(
   images: Callable[[np.ndarray, int], np.ndarray], stopped: Callable[[], bool]
 ) -> kinds.Images:
-  """Images for a corruption of labels, which asks for all of them.
+  """Returns a reader for corruptions of labels that ask for all images.
 
   Raises:
     PreemptedError: if stopped.
@@ -54,7 +54,7 @@ def read_once(
     if stopped():
       raise errors.PreemptedError(
         "stopped while all images were read once, because a corruption of"
-        " labels asks for them; the same command begins it anew"
+        " labels asks for them; the same command starts over"
       )
     return images(rows, 0)
 

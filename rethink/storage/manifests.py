@@ -23,7 +23,7 @@ BINDING = ("config", "data")
 
 
 class Changes(NamedTuple):
-  """What has changed in the form of a state since older versions saved theirs.
+  """The leaves in which states of older versions may differ from today's.
 
   Attributes:
     added: paths of leaves, such as "sums/count", that older states may lack.

@@ -105,7 +105,7 @@ def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
 
 
 def has_begun(record: Record) -> bool:
-  """Whether a directory is of one config only: it has a result, or a state.
+  """Returns True if a directory has a result or a state, and so is one run's.
 
   A run that was refused or killed early has nothing to lose, and does not hold
   its directory against a corrected config.
@@ -206,7 +206,7 @@ class Run:
 
   @property
   def done(self) -> bool:
-    """Whether an earlier process has finished the run."""
+    """True if an earlier process has finished the run."""
     return self._status.get("state") == "done"
 
   def start(self) -> None:
