@@ -421,7 +421,8 @@ def test_skypilot_starts_one_process_on_each_machine(tmp_path):
 
 
 def test_the_flags_that_scripts_give_exist():
-  sources = [ROOT / "rethink" / f"{x}.py" for x in ("main", "sweep", "cli")]
+  names = ("main", "sweep", "cli", "report/__main__")
+  sources = [ROOT / "rethink" / f"{name}.py" for name in names]
   known = re.findall(
     r"DEFINE_\w+\(\s*\"(\w+)\"", "".join(p.read_text() for p in sources)
   )
