@@ -158,7 +158,10 @@ def _check_name(path: str, name: str, text: str) -> None:
 
 
 def _canonical(call: specs.Call) -> dict[str, Any]:
-  """Returns the arguments that have literals, integers as floats where due."""
+  """Returns the arguments that a literal can express.
+
+  An integer becomes a float where the default is a float.
+  """
   signature, kwargs = inspect.signature(call.function), {}
   for name, value in call.kwargs.items():
     default = signature.parameters[name].default

@@ -184,7 +184,7 @@ def cutmix(
   partner = jax.random.permutation(order_key, len(images))
 
   def inside(key: jax.Array, length: int) -> jax.Array:
-    """bool[length]: the side of a box around a random pixel, cut off at 0."""
+    """Returns bool[length], true inside a box whose centre is random."""
     half = jnp.floor(length * jnp.sqrt(1 - weight)).astype(jnp.int32) // 2
     centre, at = jax.random.randint(key, (), 0, length), jnp.arange(length)
     return (at >= centre - half) & (at < centre + half)

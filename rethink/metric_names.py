@@ -29,8 +29,8 @@ _RESERVED = {
 class Metric(NamedTuple):
   """A metric and all its arguments; hashable.
 
-  Programs are compiled for its name, so that nothing is gained by tracing its
-  float arguments, which are a part of that.
+  Its arguments are part of its name, and a program is compiled for each set of
+  names; so float arguments are static, unlike those of other components.
 
   Attributes:
     name: in rows, after "train/" or "test/" and "true_" or "corrupted_".

@@ -178,7 +178,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
-  """The functions that a module defines itself, by name."""
+  """Returns the public functions that a module defines itself, by name."""
   return {
     name: value
     for name, value in vars(module).items()

@@ -80,8 +80,9 @@ def corrupt_labels(
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
   """Applies the corruptions of labels to a whole split, in order.
 
-  Where one asks for images it sees them as the corruptions of pixels before it
-  leave them, a block at a time; what it says of the first block is kept.
+  A corruption that asks for images gets them one block at a time, after the
+  corruptions of pixels that stand before it. The facts that it states about the
+  first block are the ones that are reported.
 
   Args:
     corruptions: of both kinds.

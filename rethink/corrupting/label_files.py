@@ -67,7 +67,7 @@ def read(path: str, classes: Sequence[str]) -> LabelFile:
 def matched(
   file: LabelFile, context: example.Context, partial: bool
 ) -> np.ndarray:
-  """The ids that a file's names mean, uint64[n] in the file's order.
+  """Returns uint64[n], the ids of the file's examples in its order.
 
   Args:
     file: of labels.

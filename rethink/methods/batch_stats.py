@@ -137,12 +137,13 @@ class CleanStates:
 
 
 def whole_batches(examples: int, n: int, batch_size: int) -> tuple[int, int]:
-  """Returns (batches, their size) that re-estimate from so many examples.
+  """Returns the number and the size of the batches that hold these examples.
 
   Args:
-    examples: wanted at most, batch_size or more.
-    n: training examples that there are.
-    batch_size: of training; a data set that is smaller is one batch.
+    examples: upper limit on the number of examples; at least `batch_size`.
+    n: number of training examples; all of them are one batch if they are fewer
+      than `batch_size`.
+    batch_size: batch size in training.
   """
   size = min(batch_size, n)
   return min(examples, n) // size, size

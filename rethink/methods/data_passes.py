@@ -66,15 +66,15 @@ class Passes(Protocol):
     ...
 
   def first_batches(self, examples: int) -> Iterator[resident.Resident]:
-    """Yields whole training batches, in order of ids and not augmented.
+    """Yields whole training batches in the order of ids, not augmented.
 
     Args:
-      examples: at most so many, at least one batch.
+      examples: upper limit on the number of examples; at least one batch comes.
     """
     ...
 
   def close(self) -> None:
-    """Stops what works ahead."""
+    """Stops the threads and processes that prepare batches."""
     ...
 
 

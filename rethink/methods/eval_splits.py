@@ -19,7 +19,7 @@ class ResidentSplit:
     batch_size: int,
     sharding: resident.Sharding,
   ):
-    """Binds a split to its program.
+    """Prepares the evaluation of a split.
 
     Args:
       static: what the evaluation is compiled for.

@@ -167,7 +167,7 @@ def _hold_out(
 def _against(
   outputs: np.ndarray, examples: example.Example, learned: str, true: str
 ) -> dict[str, float]:
-  """Accuracy and mean squared distance to the one-hot label, of both labels."""
+  """Returns accuracy and squared error for the given and the true labels."""
   row = {}
   for prefix, labels in (
     (learned, examples.label),

@@ -50,9 +50,10 @@ class StreamData(NamedTuple):
   def cached(
     self, config: Any, stopped: Callable[[], bool]
   ) -> "StreamData | None":
-    """Its images that do not change from `bookkeeping.cache_dir`.
+    """Returns these data with unchanging images read from the cache.
 
-    None if stopped before all were there.
+    The cache lies in `bookkeeping.cache_dir` and is filled first. Returns None
+    if the run was stopped before it was full.
     """
     found = dict(self.images)
 
@@ -160,7 +161,7 @@ def training(data: StreamData, run: Any) -> loader.Batches:
 def clean(
   data: StreamData, name: str, run: Any, batch_size: int = 0
 ) -> loader.Batches:
-  """This process's batches of a clean pass over a split, by its name.
+  """Returns this process's batches of a clean pass over a split.
 
   Args:
     data: of the run.

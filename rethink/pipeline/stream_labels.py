@@ -15,12 +15,12 @@ _TOGETHER = 256  # images that are read between two looks at a stop
 def split(
   used: decoding.Split, stored: decoding.Split, *, training: bool
 ) -> example.Split:
-  """Returns what corruptions of labels may know of a split.
+  """Returns the facts of a split that corruptions of labels may use.
 
   Args:
     used: the examples that the run uses.
     stored: all examples of the split.
-    training: the run learns from them.
+    training: whether the run trains on the split.
   """
 
   def names(ids: np.ndarray) -> list[str]:

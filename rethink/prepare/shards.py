@@ -129,7 +129,7 @@ def _describe(
   templates: Mapping[str, Any],
   written: Mapping[str, Sequence[shard_jobs.Written]],
 ) -> None:
-  """Writes the metadata files that TFDS reads the shards by."""
+  """Writes the metadata files with which TFDS reads the shards."""
   import tensorflow_datasets as tfds
   from tensorflow_datasets.core import splits
 

@@ -172,7 +172,7 @@ def _profile(
 def _examples(
   axes: mpl_axes.Axes, plot: experiments.Examples, experiment: results.Results
 ) -> bool:
-  """Draws clean and corrupted examples apart; the paper has no such lines."""
+  """Draws one line for clean and one for corrupted examples."""
   for i, (label, name) in enumerate(plot.series):
     for n, record in enumerate(experiment.group(name).records):
       rows = [row for row in record.rows if _ON_CLEAN in row]

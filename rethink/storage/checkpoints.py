@@ -99,7 +99,7 @@ class Checkpoints:
       self.best_step = None
 
   def check(self) -> None:
-    """Raises errors of the background since the last call."""
+    """Raises the error of a background save that failed since the last call."""
     with _explaining_errors(self._root):
       self._newest.check()
       self._best.check()

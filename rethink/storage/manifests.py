@@ -103,9 +103,9 @@ def check_fit(
 
   Args:
     manifest: of the saved state.
-    like: what the program wants.
+    like: arrays of the wanted shapes and dtypes.
     folder: of the saved state, for messages.
-    changes: in what an older state may differ from that.
+    changes: the differences that a state of an older version may have.
 
   Returns:
     Whether the state has exactly the leaves that are wanted.
@@ -150,7 +150,9 @@ def check_state(manifest: Mapping[str, Any], state: Any, folder: str) -> None:
   arrays = _arrays(state)
   for path, leaf in manifest["leaves"].items():
     if path not in arrays or _leaf(arrays[path]) != leaf:
-      raise errors.CheckpointError(f"{folder}: leaf {path} is not as saved")
+      raise errors.CheckpointError(
+        f"{folder}: leaf {path} has changed since it was saved"
+      )
 
 
 def fill(like: Any, state: Any) -> Any:
