@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 # Before JAX is imported: two devices, so that sharding is never vacuous.
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
@@ -19,6 +20,9 @@ from rethink import example
 from rethink.prepare import digits, writer
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests start the same few runs again and again: most of their time would be
+# compilation. A folder for each worker, as JAX's writes are not atomic.
+_PROGRAMS = tempfile.TemporaryDirectory(prefix="rethink-programs-")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Genuine files that no repository should hold; a test skips without them.
 SHARED = pathlib.Path(os.environ.get("RETHINK_SHARED", ROOT.parent / "shared"))
@@ -141,5 +145,11 @@ def python(*args: str, timeout: float = 300, **env: str):
 
 
 def clean_environment() -> dict[str, str]:
-  """The environment without what this file has put into it."""
-  return {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+  """The environment without what this file has put into it.
+
+  Compiled programs are kept for the next process of this test session.
+  """
+  return {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
+    "JAX_COMPILATION_CACHE_DIR": _PROGRAMS.name,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+  }

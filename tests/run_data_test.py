@@ -208,7 +208,7 @@ def test_labels_by_images_see_what_corruptions_of_pixels_before_leave(
 
 
 def test_a_corruption_of_the_old_contract_is_refused(load, own):
-  said = r"old\(\) .*older contract.*takes \(ids, labels, context"
+  said = r"old is of an older contract.*takes \(ids, labels, context"
   with pytest.raises(errors.ConfigError, match=said):
     load(corruptions=("own_corruption:old()",))
 
