@@ -3,13 +3,14 @@
 import concurrent.futures
 import functools
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rethink import bits, errors, example
-from rethink.pipeline import crops, datasets, index, tfds_records
+from rethink.pipeline import crops, datasets, index, prepared, tfds_records
 
 _TOGETHER = 8  # images per task of a thread: fewer tasks cost less to schedule
 
@@ -76,22 +77,48 @@ def open_split(
     PreemptedError: if stopped.
     ConfigError: if there is no such split.
   """
+  directory = datasets.find(name, data_dir)
+  with datasets.name_in_errors(name, data_dir, directory):
+    builder = datasets.open_builder(directory, data_dir)
+    keys = tfds_records.keys(builder.info, directory)
+    prepared.compare(directory, builder, keys.label, shards=not skip_damaged)
   known = index.open_index(
     name, data_dir, skip_damaged=skip_damaged, stopped=stopped
   )
+  _require_names(known, builder, keys.label, directory)
   if split not in known.splits:
     raise errors.ConfigError(
       f"{known.info.name} has no split {split!r}; set config.train_split and"
       f" config.test_split to one of: {', '.join(known.splits)}"
     )
-  directory = datasets.find(name, data_dir)
   with datasets.name_in_errors(name, data_dir, directory):
-    builder = datasets.open_builder(directory, data_dir)
-    keys = tfds_records.keys(builder.info, directory)
     source = datasets.encoded(builder, split, keys)
   return Split(
     split, known.info, known.splits[split], source, keys, known.skipped
   )
+
+
+def _require_names(
+  found: index.Index, builder: Any, label: str, directory: str
+) -> None:
+  """Compares the class names of an index with those on disk now.
+
+  Args:
+    found: the index, whose stamp has only the sizes of files.
+    builder: of TFDS, as the folder is now.
+    label: feature with the class.
+    directory: folder of the data set.
+
+  Raises:
+    DataError: if they differ.
+  """
+  names = tuple(builder.info.features[label].names)
+  if names != found.info.class_names:
+    raise errors.DataError(
+      f"{pathlib.Path(directory) / f'{label}.labels.txt'} has other class names"
+      f" than {index.FILE}, which was made with them; restore it, or delete"
+      f" that index in {directory}, and the next run builds it again"
+    )
 
 
 def cores() -> int:
