@@ -12,6 +12,7 @@ import pytest
 from rethink import errors
 from rethink.pipeline import datasets
 from rethink.prepare import (
+  archives,
   arrays,
   class_names,
   details,
@@ -138,12 +139,15 @@ def test_f61_numbers_that_name_the_images_are_remarked():
 def test_f61_a_remapping_is_printed_and_recorded(tmp_path, capsys):
   path = tmp_path / "a.npz"
   y = np.array([200, 0, 100, 0, 200, 100])
-  np.savez(path, x_train=_RGB, y_train=y, x_test=_RGB[:2], y_test=y[:2])
+  more = {"x_test": _RGB[:2], "y_test": y[:2], "x_val": _RGB}
+  np.savez(path, x_train=_RGB, y_train=y, **more)
   with pytest.raises(errors.DataError, match="--remap_labels"):
     arrays.source(str(path))
   source = arrays.source(str(path), remap_labels=True)
   writer.write("mine", source, str(tmp_path))
-  assert "0 -> 0, 100 -> 1, 200 -> 2" in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert "0 -> 0, 100 -> 1, 200 -> 2" in said
+  assert "are left out (such as 'x_val')" in said
   dataset = datasets.load("mine", str(tmp_path))
   assert dataset.info.class_names == ("0", "100", "200")
   order = np.argsort(dataset.names["train"])
@@ -267,6 +271,19 @@ def test_f63_a_rotation_that_is_not_done_is_said(turned, kind):
   stored, said = _checked(data)
   assert stored == data
   assert len(said) == (turned != 1) and all("EXIF" in x for x in said)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "GIF", "BMP", "TIFF"])
+def test_f63_what_only_some_readers_read_is_refused(kind):
+  with pytest.raises(errors.DataError, match="is no PNG or JPEG, whatever"):
+    _checked(_encoded(_RGB[0], kind))
+
+
+def test_f63_an_animation_is_said_to_be_one():
+  buffer = io.BytesIO()
+  first, *others = (PIL.Image.fromarray(x) for x in _RGB)
+  first.save(buffer, "PNG", save_all=True, append_images=others)
+  assert "only the first is taken" in _checked(buffer.getvalue())[1][0]
 
 
 def test_f63_16_bits_are_scaled_on_request():
@@ -399,7 +416,10 @@ def test_f65_links_to_files_are_files(tmp_path):
   assert [p.name for p in found.files["train"]] == ["0.png", "1.png"]
 
 
-def test_f65_a_pipe_is_no_npz(tmp_path):
+def test_f65_a_pipe_is_no_npz_and_no_archive(tmp_path):
   os.mkfifo(tmp_path / "a.npz")
   with pytest.raises(errors.DataError, match="no regular file"):
     arrays.source(str(tmp_path / "a.npz"))
+  os.mkfifo(tmp_path / "cifar-10-binary.tar.gz")
+  with pytest.raises(errors.DataError, match="no regular file"):
+    archives.read("cifar10", str(tmp_path), str(tmp_path))

@@ -200,3 +200,41 @@ def test_f67_an_index_does_not_depend_on_what_is_written_down(
   (copied / "mixed" / "1.0.0" / prepared.FILE).unlink()
   monkeypatch.setattr(index, "build", None)
   index.open_index("mixed", str(copied))
+
+
+def _longer(facts, arrays):
+  for split in facts["info"]["splits"]:
+    for field in index.Entries._fields:
+      key = f"{split}/{field}"
+      arrays[key] = np.concatenate([arrays[key]] * 2)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    lambda facts, arrays: facts["info"].update(name="../../evil"),
+    lambda facts, arrays: facts["info"].update(version="9.0.0"),
+    lambda facts, arrays: arrays["train/label"].__iadd__(4),
+    lambda facts, arrays: arrays["train/position"].__isub__(1),
+    _longer,
+  ],
+)
+def test_f67_an_index_of_other_data_is_refused(change, copied):
+  path = copied / "mixed" / "1.0.0" / index.FILE
+  with np.load(path) as file:
+    arrays = dict(file)
+  facts = json.loads(str(arrays.pop("facts")))
+  change(facts, arrays)
+  np.savez(path, facts=np.array(json.dumps(facts)), **arrays)
+  with pytest.raises(errors.DataError, match="is of other data than lie"):
+    _streamed(copied)
+
+
+@pytest.mark.parametrize("facts", ["3", "[]", '{"stamp": 1}', "{}"])
+def test_an_index_without_its_facts_is_made_anew(facts, copied):
+  path = copied / "mixed" / "1.0.0" / index.FILE
+  known = _streamed(copied)
+  with np.load(path) as file:
+    arrays = dict(file)
+  np.savez(path, **{**arrays, "facts": np.array(facts)})
+  assert _streamed(copied) == known

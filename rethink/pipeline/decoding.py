@@ -85,7 +85,7 @@ def open_split(
   known = index.open_index(
     name, data_dir, skip_damaged=skip_damaged, stopped=stopped
   )
-  _require_names(known, builder, keys.label, directory)
+  _require_fits(known, builder, keys.label, directory)
   if split not in known.splits:
     raise errors.ConfigError(
       f"{known.info.name} has no split {split!r}; set config.train_split and"
@@ -98,26 +98,45 @@ def open_split(
   )
 
 
-def _require_names(
+def _require_fits(
   found: index.Index, builder: Any, label: str, directory: str
 ) -> None:
-  """Compares the class names of an index with those on disk now.
+  """Compares an index, whose stamp has only sizes of files, with the data set.
 
   Args:
-    found: the index, whose stamp has only the sizes of files.
+    found: the index.
     builder: of TFDS, as the folder is now.
     label: feature with the class.
     directory: folder of the data set.
 
   Raises:
-    DataError: if they differ.
+    DataError: if the index is of other data, or leads out of them.
   """
+  folder, info = pathlib.Path(directory), found.info
   names = tuple(builder.info.features[label].names)
-  if names != found.info.class_names:
+  if names != info.class_names:
     raise errors.DataError(
-      f"{pathlib.Path(directory) / f'{label}.labels.txt'} has other class names"
-      f" than {index.FILE}, which was made with them; restore it, or delete"
-      f" that index in {directory}, and the next run builds it again"
+      f"{folder / f'{label}.labels.txt'} has other class names than"
+      f" {index.FILE}, which was made with them; restore it, or delete that"
+      f" index in {folder}, and the next run builds it again"
+    )
+  # The name of the data set becomes a part of the name of a cache file.
+  fits = (info.name, info.version) == (builder.name, str(builder.version))
+  for split, entries in found.splits.items():
+    known = builder.info.splits
+    n = known[split].num_examples if split in known else 0
+    fits = (
+      fits and len({x.shape for x in entries}) == 1 and entries.id.ndim == 1
+    )
+    fits = fits and 0 < len(entries.id) <= n
+    fits = fits and entries.id.dtype == np.uint64
+    for values, end in ((entries.position, n), (entries.label, len(names))):
+      fits = fits and values.dtype.kind == "i"
+      fits = fits and 0 <= values.min() and values.max() < end
+  if not fits:
+    raise errors.DataError(
+      f"{folder / index.FILE} is of other data than lie beside it; delete it,"
+      " and the next run builds it again"
     )
 
 

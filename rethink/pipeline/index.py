@@ -288,8 +288,8 @@ def _read(path: pathlib.Path) -> Index | None:
         split: Entries(*(file[f"{split}/{f}"] for f in Entries._fields))
         for split in info["splits"]
       }
+      for key in ("class_names", "shape", "mean", "std"):
+        info[key] = tuple(info[key])
+      return Index(example.DatasetInfo(**info), splits, tuple(facts["skipped"]))
   except Exception:  # missing, truncated or of another version: built again
     return None
-  for key in ("class_names", "shape", "mean", "std"):
-    info[key] = tuple(info[key])
-  return Index(example.DatasetInfo(**info), splits, tuple(facts["skipped"]))

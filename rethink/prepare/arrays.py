@@ -29,8 +29,8 @@ def source(
     DataError: naming the array that is missing or wrong, and what to do.
   """
   where = f"--npz={path}"
-  arrays = _read(path, where)
   notes = remarks.Remarks()
+  arrays = _read(path, where, notes)
   images = pixels.images(
     {x: arrays[x] for x, _ in _SPLITS.values()},
     where,
@@ -67,7 +67,9 @@ def source(
   )
 
 
-def _read(path: str, where: str) -> dict[str, np.ndarray]:
+def _read(
+  path: str, where: str, notes: remarks.Remarks
+) -> dict[str, np.ndarray]:
   """Returns the arrays of the file by name."""
   file_path = pathlib.Path(path).expanduser()
   if file_path.exists() and not file_path.is_file():
@@ -86,6 +88,9 @@ def _read(path: str, where: str) -> dict[str, np.ndarray]:
       f"{where} has no array {missing[0]!r}; it needs x_train, y_train, x_test"
       f" and y_test; there are: {', '.join(there)}"
     )
+  for key in there:
+    if key not in keys:
+      notes.add(f"other arrays of {where} are left out", key)
   return arrays
 
 

@@ -10,7 +10,7 @@ import PIL.Image
 from rethink import errors
 from rethink.prepare import pixels, writer
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _PALETTE, _WITH_ALPHA = 3, (4, 6)  # types of colour in a PNG's header
 _ORIENTATION = 0x0112  # the tag of EXIF
 
@@ -26,18 +26,24 @@ def checked(
 
   Args:
     name: of the image, for messages.
-    data: an encoded PNG or JPEG; what is none is returned as it is.
+    data: an encoded PNG or JPEG.
     remark: is told (kind, name of the image).
     scale_16bit: turn PNGs of 16 bits into ones of 8.
 
   Raises:
-    DataError: if its alpha channel shows something, or it has 16 bits per
-      channel and that is not asked for.
+    DataError: if it is neither, its alpha channel shows something, or it has 16
+      bits per channel and that is not asked for.
   """
   if b"Exif" in data or b"eXIf" in data:
     _look_for_rotation(name, data, remark)
-  if data[:8] != _PNG or len(data) < 26:
+  if data[:3] == _JPEG or len(data) < 26:
     return data
+  if data[:8] != _PNG:  # OpenCV reads more, of which other readers see less
+    raise errors.DataError(
+      f"image {name!r} is no PNG or JPEG, whatever its name says; convert it"
+    )
+  if b"acTL" in data:
+    remark("images are animations, of which only the first is taken", name)
   depth, colour = data[24], data[25]
   if depth == 16 and not scale_16bit:
     raise errors.DataError(
