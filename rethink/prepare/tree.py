@@ -124,9 +124,8 @@ def _images(
   """Returns the images in the folder of a class, sorted."""
   found = []
   for path in sorted(folder.iterdir()):
-    name = _shown(path, root)
     if path.name[0] == ".":
-      notes.add("hidden files or folders are left out", name)
+      notes.add("hidden files or folders are left out", _shown(path, root))
     elif path.suffix.lower() in _SUFFIXES:
       _require_text(path)
       if not path.is_file():  # a pipe would wait for ever, a device never end
@@ -143,18 +142,19 @@ def _images(
           " <split>/<class>/ itself, or it would be lost; move the images of"
           f" {path} up, or away"
         )
-      notes.add("folders without images are left out", name)
+      notes.add("folders without images are left out", _shown(path, root))
     else:
       notes.add(
         f"{_kind(path)} that are no *.jpg or *.png are left out; convert them"
         " if they belong to the data set",
-        name,
+        _shown(path, root),
       )
   return found
 
 
 def _kind(path: pathlib.Path) -> str:
-  return f"files named *{path.suffix}" if path.suffix else "files"
+  suffix = _shown(pathlib.Path(path.suffix), pathlib.Path())
+  return f"files named *{suffix}" if path.suffix else "files"
 
 
 def _no_file(path: pathlib.Path) -> str:
