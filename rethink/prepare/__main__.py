@@ -121,10 +121,11 @@ def _prepare(names: list[str]) -> None:
     folder = _write(name, data_dir)
     print(folder)
     name = f"{folder.parent.relative_to(data_dir)}:{folder.name}"
-  print(check.summary(name, data_dir))
+  said = check.summary(name, data_dir)
   if not _CHECK.value:
     for line in details.lines(name, data_dir):
       print(line)
+  print(said)
 
 
 def _write(name: str, data_dir: str) -> pathlib.Path:
