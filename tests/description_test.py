@@ -144,7 +144,7 @@ def test_f66_names_and_templates_that_lead_elsewhere_are_refused(
     assert advice == f"delete {folder} and prepare the data set again"
 
 
-@pytest.mark.parametrize("key", ["../../x", "a\\b", ".hidden"])
+@pytest.mark.parametrize("key", ["../../x", "a/../b", "/x", "a\\b", ".x"])
 def test_f66_a_feature_whose_name_leads_elsewhere_is_refused(key, folder):
   path = folder / "features.json"
   value = json.loads(path.read_text())
@@ -194,6 +194,15 @@ def test_f66_older_descriptions_of_tfds_are_read(folder):
   )
   _info(folder, description="[not JSON] {type: x}", citation='{"type": "x"}')
   assert datasets.load("small", str(folder.parent.parent)).info.splits
+
+
+def test_f66_a_slash_in_the_name_of_a_feature_is_usual(folder):
+  path = folder / "features.json"
+  value = json.loads(path.read_text())
+  features = value["featuresDict"]["features"]
+  features["image/filename"] = features["id"]  # as in stanford_dogs
+  path.write_text(json.dumps(value))
+  description.require_safe(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,8 @@ def test_f64_folders_named_by_numbers_are_in_their_order(tmp_path):
     (["train/b\nc/0.png"], "line break"),
     (["train/b\u2028c/0.png"], "line break"),
     (["train/é/0.png", "train/e\u0301/0.png"], r"'e\\u0301' and '\\xe9'"),
+    (["train/a\u200b/0.png"], r"'a' and 'a\\u200b'"),
+    (["train/b c/0.png", "train/b\xa0c/0.png"], r"'b c' and 'b\\xa0c'"),
     (["train/a/deep/er/0.png"], r"deep/er/0\.png lies too deep"),
   ],
 )

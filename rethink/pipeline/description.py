@@ -151,6 +151,7 @@ def _require_feature(
       f"names the feature class {value!r}, which is none of TFDS's that this"
       " project reads, so nothing of it was imported",
     )
-  # A feature's name becomes the name of its file of class names.
-  if "/" in key or "\\" in key or key.startswith("."):
+  # A feature's name becomes the name of its file of class names; TFDS replaces
+  # the slashes of names such as image/filename.
+  if ".." in key or "\\" in key or key.startswith((".", "/")):
     raise damaged(path, folder, f"has the name {key!r}, which leads elsewhere")

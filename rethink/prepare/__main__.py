@@ -8,12 +8,14 @@ python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
 python -m rethink.prepare my_photos --folder=DIR --keep_sizes   photos of any
                                           size and number, stored unchanged
 python -m rethink.prepare my_arrays --npz=FILE  x_train, y_train, x_test, y_test
+                                          [--remap_labels] [--scale_16bit]
 python -m rethink.prepare svhn_cropped    any builder of TFDS; needs .[prepare]
 python -m rethink.prepare --check NAME    reads every record and reports damage
 """
 
 import pathlib
 import re
+import sys
 
 from absl import app, flags
 
@@ -124,7 +126,9 @@ def _prepare(names: list[str]) -> None:
   said = check.summary(name, data_dir)
   if not _CHECK.value:
     for line in details.lines(name, data_dir):
-      print(line)
+      # Names of classes need not be in the alphabet of the terminal.
+      encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+      print(line.encode(encoding, "backslashreplace").decode(encoding))
   print(said)
 
 

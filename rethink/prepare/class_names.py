@@ -1,6 +1,7 @@
 """Names of classes: their order, and which of them a data set can hold."""
 
 import collections
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 
@@ -29,7 +30,9 @@ def require(names: Iterable[str], where: str) -> None:
   """
   alike = collections.defaultdict(list)
   for name in names:
-    alike[unicodedata.normalize("NFC", " ".join(name.split()))].append(name)
+    # Characters of the category Cf, such as a zero-width space, are not seen.
+    seen = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    alike[unicodedata.normalize("NFC", " ".join(seen.split()))].append(name)
   for several in alike.values():
     if len(several) > 1:
       listed = " and ".join(ascii(name) for name in sorted(several))
@@ -44,6 +47,8 @@ def require(names: Iterable[str], where: str) -> None:
       fault = "holds a line break or another control character"
     elif any(unicodedata.category(c) == "Cs" for c in name):
       fault = "is no valid text in UTF-8"
+      if sys.getfilesystemencoding() != "utf-8":
+        fault = "is text only in UTF-8 (set PYTHONUTF8=1 in this locale)"
     else:
       continue
     raise errors.DataError(

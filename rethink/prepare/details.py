@@ -43,7 +43,8 @@ _CONSTANT = (
 
 
 def _classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray]) -> str:
-  counts = class_names.counted(names, labels)
+  first = sorted(labels, key=lambda split: (split != "train", split))
+  counts = class_names.counted(names, {s: labels[s] for s in first})
   shown = [
     f"{name} {'/'.join(str(counts[split][name]) for split in counts)}"
     for name in names[:_SHOWN]
