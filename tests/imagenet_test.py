@@ -17,6 +17,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 from rethink import bits, errors
 from rethink.pipeline import index, tfds_records
+from rethink.pipeline import prepared as sealed
 from rethink.prepare import folder, imagenet, writer
 from tests import archives, conftest, photos
 
@@ -84,7 +85,9 @@ def _content(path):
   info = tfds.builder_from_directory(path).info
   return {
     "info": json.loads((path / "dataset_info.json").read_text()),
-    "names": sorted(f.name for f in path.iterdir() if f.name != index.FILE),
+    "names": sorted(
+      f.name for f in path.iterdir() if f.name not in (index.FILE, sealed.FILE)
+    ),
     **{split: _rows(path, split) for split in info.splits},
   }
 

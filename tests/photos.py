@@ -120,7 +120,7 @@ def _tar(members: Mapping[str, bytes]) -> bytes:
 
 def tree(root: pathlib.Path) -> pathlib.Path:
   """A folder of two splits whose classes and sizes differ."""
-  for split, classes, first in (("train", "abc", 0), ("validation", "cd", 60)):
+  for split, classes, first in (("train", "abcd", 0), ("validation", "cd", 60)):
     for i in range(12):
       seed = first + i
       path = root / split / classes[i % len(classes)] / f"{i}.jpg"

@@ -31,8 +31,8 @@ def _image(path, array, **options):
 
 
 def _tree(root, suffix):
-  """Two splits of six and two images; the class emu is in one of them."""
-  for i, name in enumerate(("dog", "cat") * 3):
+  """Two splits of six and two images; the class dog is in one of them."""
+  for i, name in enumerate(("dog", "cat", "emu") * 2):
     _image(root / "train" / name / f"{i}{suffix}", _RGB[i])
   _image(root / "test" / "cat" / f"0{suffix}", _RGB[6])
   _image(root / "test" / "emu" / f"1{suffix}", _RGB[7])
@@ -125,19 +125,33 @@ def test_what_is_left_out_of_a_folder_is_said(tmp_path, capsys):
   (root / "train" / ".ipynb_checkpoints").mkdir()
   _image(root / "train" / ".ipynb_checkpoints" / "0.png", _RGB[0])
   _image(root / "train" / "cat" / "._0.png", _RGB[0])
+  (root / "train" / "cat" / "notes").mkdir()
+  _image(root / "train" / "cover.png", _RGB[0])
+  (root / "test" / "dog").mkdir()
+  (root / "docs").mkdir()
   dataset = _of_folder(root, tmp_path / "data")
   assert dataset.info.class_names == ("cat", "dog", "emu")
   assert dataset.info.splits == {"train": 6, "test": 2}
   said = capsys.readouterr().err
-  assert "1 files that are no *.jpg or *.png are left out" in said
+  for line in (
+    "1 files named *.webp that are no *.jpg or *.png are left out; convert them"
+    " if they belong to the data set (such as 'train/cat/photo.webp')",
+    "2 hidden files or folders are left out (such as"
+    " 'train/.ipynb_checkpoints')",
+    "2 folders without images are left out (such as 'docs')",
+    "1 images that lie outside of <split>/<class>/ are left out (such as"
+    " 'train/cover.png')",
+    "1 class folders of other splits than train are empty (such as 'test/dog')",
+  ):
+    assert f"rethink: {line}\n" in said
 
 
-@pytest.mark.parametrize("name", ["photo.webp", "deep/photo.png"])
+@pytest.mark.parametrize("name", ["photo.webp", ""])
 def test_a_class_without_a_usable_image_is_named(tmp_path, name):
   root = _tree(tmp_path / "images", ".png")
-  path = root / "train" / "fox" / name
-  path.parent.mkdir(parents=True)
-  path.write_bytes(b"")
+  (root / "train" / "fox").mkdir()
+  if name:
+    (root / "train" / "fox" / name).write_bytes(b"")
   with pytest.raises(errors.DataError, match=r"fox has no \*\.jpg or \*\.png"):
     _of_folder(root, tmp_path / "data")
 
@@ -276,23 +290,46 @@ def test_arrays_come_back(images, labels, tmp_path):
     np.testing.assert_array_equal(examples.label, _LABELS[:n])
 
 
+_BOTH = {"x_train": _RGB, "x_test": _RGB[:4]}
+
+
+def _images(change):
+  return {key: change(array) for key, array in _BOTH.items()}
+
+
 @pytest.mark.parametrize(
   ("changes", "message"),
   [
     ({"y_test": None}, "no array 'y_test'.*there are: x_train"),
-    ({"x_train": _RGB.astype(np.float32)}, "x_train must be uint8.*float32"),
-    ({"x_train": _RGB[0, 0]}, "x_train must be uint8"),
-    ({"x_test": _RGB[:0], "y_test": _LABELS[:0]}, "x_test must be uint8"),
-    ({"y_train": _LABELS.astype(float)}, "y_train must hold one integer"),
-    ({"y_train": _LABELS[1:]}, "y_train must hold one integer"),
-    ({"y_train": np.eye(4, dtype=int)[_LABELS]}, "y_train must hold one"),
-    ({"y_test": _LABELS[:4] - 1}, "y_test must hold one integer >= 0"),
+    (_images(lambda x: x / np.float32(255)), r"float32.*\(x \* 255\)\.round"),
+    (_images(lambda x: x / np.float32(2)), r"float32.*x\.round\(\)"),
+    (_images(lambda x: x - np.float32(9)), "float32, with values from -9"),
+    (_images(lambda x: x * np.nan), "not finite"),
+    (_images(lambda x: x.view(np.int8)), r"x\.view\(np\.uint8\) if they"),
+    (_images(lambda x: x * np.uint16(257)), "--scale_16bit"),
+    (_images(lambda x: x * np.int64(99999)), "scale them to 0 to 255"),
+    (_images(lambda x: x.reshape(len(x), -1)), r"flat images.*x\.reshape"),
+    (_images(lambda x: x[:, :0]), "no pixels"),
+    (_images(lambda x: x.astype("U3")), "numbers from 0 to 255"),
+    ({"x_train": _RGB[0, 0]}, "x_train has flat images"),
+    ({"x_train": _RGB[0, 0, 0]}, "x_train must be uint8"),
+    ({"x_train": _RGB.astype(np.float32)}, "different dtypes, float32 and"),
+    ({"x_test": _RGB[:0], "y_test": _LABELS[:0]}, "x_test has no images"),
     ({"x_test": _RGB[:4, :, :3]}, "one size"),
     ({"x_test": _GREY[:4]}, "one size"),
-    (
-      {"x_train": _RGB[..., :2], "x_test": _RGB[:4, ..., :2]},
-      "1 or 3 channels",
-    ),
+    (_images(lambda x: x[..., :2]), "alpha channel that shows something"),
+    (_images(lambda x: np.repeat(x, 2, -1)), "must have 1 or 3 channels"),
+    (_images(lambda x: np.swapaxes(x, 1, 3)[..., :4]), "must have 1 or 3 ch"),
+    ({"y_train": _LABELS[1:]}, "y_train has the shape .8., but there are 9"),
+    ({"y_train": _LABELS + 0.5}, "y_train holds 0.5, which is no class"),
+    ({"y_train": _LABELS * np.nan}, "y_train holds nan, which is no class"),
+    ({"y_train": np.float16(_LABELS + 2050)}, "cannot tell from its neigh"),
+    ({"y_train": np.eye(4)[_LABELS]}, "labels of different kinds"),
+    ({"y_train": np.ones((9, 4), int)}, "not one-hot"),
+    ({"y_train": _LABELS.astype(complex)}, "dtype complex128; labels are int"),
+    ({"y_train": _LABELS.astype("U1")}, "labels of different kinds"),
+    ({"y_test": _LABELS[:4] - 1}, r"-1 often marks.*--remap_labels"),
+    ({"y_test": _LABELS[:4] + 1}, "class '4' has 1 examples in split 'test'"),
   ],
 )
 def test_a_wrong_array_is_named(changes, message, tmp_path):

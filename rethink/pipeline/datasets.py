@@ -15,10 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rethink import bits, errors, example
-from rethink.pipeline import tfds_records
+from rethink.pipeline import (
+  array_shards,
+  description,
+  prepared,
+  tfds_records,
+)
 
 # Data sets that `python -m rethink.prepare NAME` makes without further flags.
 PREPARED_BY_NAME = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
+# "name", or "name/config" of TFDS, and a version.
+_NAME = r"[^\W\d]\w*(/\w[\w.+-]*)?"
+_VERSION = r"\d+\.\d+\.\d+"
 
 
 class Dataset(NamedTuple):
@@ -64,6 +72,9 @@ def _load(
   with name_in_errors(name, data_dir, directory):
     builder = open_builder(directory, data_dir)
     keys = tfds_records.keys(builder.info, directory)
+    prepared.compare(directory, builder, keys.label, shards=not skip_damaged)
+    if not skip_damaged:
+      array_shards.require_counts(builder, directory)
     classes = tuple(builder.info.features[keys.label].names)
     splits, names, skipped = {}, {}, []
     for split, split_info in builder.info.splits.items():
@@ -118,21 +129,45 @@ def open_builder(directory: str, data_dir: str) -> Any:
   """Returns the TFDS builder of a data set on disk.
 
   Raises:
-    DataError: if the data set is in a format that only TensorFlow reads.
+    DataError: if its description is not safe or contradicts itself, or the data
+      set is in a format that only TensorFlow reads.
   """
+  description.require_safe(directory)
   # Imported here because it takes half a second, which `--help` need not wait.
   import tensorflow_datasets as tfds
 
   # Any: the annotations of tfds leave out None and the feature kinds.
   builder: Any = tfds.builder_from_directory(directory)
+  for key, feature in builder.info.features.items():
+    # TFDS drops its own error for this in a thread.
+    if (
+      isinstance(feature, tfds.features.ClassLabel)
+      and feature.num_classes is not None
+      and len(feature.names) != feature.num_classes
+    ):
+      folder = pathlib.Path(directory)
+      raise description.damaged(
+        folder / f"{key}.labels.txt",
+        folder,
+        f"has {len(feature.names)} names, but features.json says"
+        f" {feature.num_classes} classes",
+      )
   formats = tfds.core.FileFormat
   if builder.info.file_format not in (formats.ARRAY_RECORD, formats.PARQUET):
     raise errors.DataError(
       f"{directory} is in {builder.info.file_format.value} format, which only"
       " TensorFlow reads; move that folder away and prepare it with\n"
-      f"  python -m rethink.prepare {builder.name} --data_dir={data_dir}"
+      f"  python -m rethink.prepare {_asked(directory, data_dir)}"
+      f" --data_dir={data_dir}"
     )
   return builder
+
+
+def _asked(directory: str, data_dir: str) -> str:
+  """Returns the name that a folder of a data set is asked for by."""
+  # As the data set calls itself it may be called anything.
+  root = pathlib.Path(data_dir).expanduser()
+  return str(pathlib.Path(directory).parent.relative_to(root))
 
 
 def encoded(builder: Any, split: str, keys: tfds_records.Keys) -> Any:
@@ -191,15 +226,23 @@ def find(name: str, data_dir: str) -> str:
     data_dir: folder that contains `name/version/`.
 
   Raises:
+    ConfigError: if the name could lead out of `data_dir`.
     DataError: with the command that prepares the data set, if it is missing.
   """
+  if not re.fullmatch(rf"{_NAME}(:{_VERSION})?", name):
+    parent = pathlib.PurePath(name).parent
+    raise errors.ConfigError(
+      f"config.dataset={name!r} is no name of a data set, which is NAME or"
+      " NAME:VERSION (such as digits:1.0.0); to read one from another folder,"
+      f" give its name alone and that folder as --data_dir={parent}"
+    )
   base, _, version = name.partition(":")
   root = pathlib.Path(data_dir).expanduser() / base
   found = sorted(
     (
       p.parent
       for p in root.glob(f"{version or '*'}/dataset_info.json")
-      if re.fullmatch(r"\d+\.\d+\.\d+", p.parent.name)
+      if re.fullmatch(_VERSION, p.parent.name)
     ),
     key=lambda p: [int(x) for x in p.name.split(".")],
   )

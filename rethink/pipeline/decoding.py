@@ -3,13 +3,14 @@
 import concurrent.futures
 import functools
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rethink import bits, errors, example
-from rethink.pipeline import crops, datasets, index, tfds_records
+from rethink.pipeline import crops, datasets, index, prepared, tfds_records
 
 _TOGETHER = 8  # images per task of a thread: fewer tasks cost less to schedule
 
@@ -76,22 +77,67 @@ def open_split(
     PreemptedError: if stopped.
     ConfigError: if there is no such split.
   """
+  directory = datasets.find(name, data_dir)
+  with datasets.name_in_errors(name, data_dir, directory):
+    builder = datasets.open_builder(directory, data_dir)
+    keys = tfds_records.keys(builder.info, directory)
+    prepared.compare(directory, builder, keys.label, shards=not skip_damaged)
   known = index.open_index(
     name, data_dir, skip_damaged=skip_damaged, stopped=stopped
   )
+  _require_fits(known, builder, keys.label, directory)
   if split not in known.splits:
     raise errors.ConfigError(
       f"{known.info.name} has no split {split!r}; set config.train_split and"
       f" config.test_split to one of: {', '.join(known.splits)}"
     )
-  directory = datasets.find(name, data_dir)
   with datasets.name_in_errors(name, data_dir, directory):
-    builder = datasets.open_builder(directory, data_dir)
-    keys = tfds_records.keys(builder.info, directory)
     source = datasets.encoded(builder, split, keys)
   return Split(
     split, known.info, known.splits[split], source, keys, known.skipped
   )
+
+
+def _require_fits(
+  found: index.Index, builder: Any, label: str, directory: str
+) -> None:
+  """Compares an index, whose stamp has only sizes of files, with the data set.
+
+  Args:
+    found: the index.
+    builder: of TFDS, as the folder is now.
+    label: feature with the class.
+    directory: folder of the data set.
+
+  Raises:
+    DataError: if the index is of other data, or leads out of them.
+  """
+  folder, info = pathlib.Path(directory), found.info
+  names = tuple(builder.info.features[label].names)
+  if names != info.class_names:
+    raise errors.DataError(
+      f"{folder / f'{label}.labels.txt'} has other class names than"
+      f" {index.FILE}, which was made with them; restore it, or delete that"
+      f" index in {folder}, and the next run builds it again"
+    )
+  # The name of the data set becomes a part of the name of a cache file.
+  fits = (info.name, info.version) == (builder.name, str(builder.version))
+  for split, entries in found.splits.items():
+    known = builder.info.splits
+    n = known[split].num_examples if split in known else 0
+    fits = (
+      fits and len({x.shape for x in entries}) == 1 and entries.id.ndim == 1
+    )
+    fits = fits and 0 < len(entries.id) <= n
+    fits = fits and entries.id.dtype == np.uint64
+    for values, end in ((entries.position, n), (entries.label, len(names))):
+      fits = fits and values.dtype.kind == "i"
+      fits = fits and 0 <= values.min() and values.max() < end
+  if not fits:
+    raise errors.DataError(
+      f"{folder / index.FILE} is of other data than lie beside it; delete it,"
+      " and the next run builds it again"
+    )
 
 
 def cores() -> int:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from rethink import bits, errors, example
-from rethink.pipeline import datasets, tfds_records
+from rethink.pipeline import array_shards, datasets, prepared, tfds_records
 from rethink.storage import files
 
 FILE = "rethink_index.npz"
@@ -124,6 +124,8 @@ def build(
   with datasets.name_in_errors(name, data_dir, directory):
     builder = datasets.open_builder(directory, data_dir)
     keys = tfds_records.keys(builder.info, directory)
+    if not skip_damaged:
+      array_shards.require_counts(builder, directory)
     channels = builder.info.features[keys.image].shape[-1]
     classes = tuple(builder.info.features[keys.label].names)
     for split, split_info in sorted(builder.info.splits.items()):
@@ -244,7 +246,8 @@ def _stamp(directory: pathlib.Path) -> list:
   It contains no times, so that copies of the data set keep their index.
   """
   found = sorted(directory.iterdir())
-  sizes = [[f.name, f.stat().st_size] for f in found if f.name != FILE]
+  ours = (FILE, prepared.FILE)
+  sizes = [[f.name, f.stat().st_size] for f in found if f.name not in ours]
   # Shards are padded, so that their sizes may be equal by chance; this file has
   # the numbers of bytes that are used.
   return [(directory / "dataset_info.json").read_text(), *sizes]
@@ -285,8 +288,8 @@ def _read(path: pathlib.Path) -> Index | None:
         split: Entries(*(file[f"{split}/{f}"] for f in Entries._fields))
         for split in info["splits"]
       }
+      for key in ("class_names", "shape", "mean", "std"):
+        info[key] = tuple(info[key])
+      return Index(example.DatasetInfo(**info), splits, tuple(facts["skipped"]))
   except Exception:  # missing, truncated or of another version: built again
     return None
-  for key in ("class_names", "shape", "mean", "std"):
-    info[key] = tuple(info[key])
-  return Index(example.DatasetInfo(**info), splits, tuple(facts["skipped"]))

@@ -8,12 +8,14 @@ python -m rethink.prepare my_images --folder=DIR      <split>/<class>/*.jpg|png
 python -m rethink.prepare my_photos --folder=DIR --keep_sizes   photos of any
                                           size and number, stored unchanged
 python -m rethink.prepare my_arrays --npz=FILE  x_train, y_train, x_test, y_test
+                                          [--remap_labels] [--scale_16bit]
 python -m rethink.prepare svhn_cropped    any builder of TFDS; needs .[prepare]
 python -m rethink.prepare --check NAME    reads every record and reports damage
 """
 
 import pathlib
 import re
+import sys
 
 from absl import app, flags
 
@@ -45,6 +47,17 @@ _KEEP_SIZES = flags.DEFINE_bool(
 )
 _NPZ = flags.DEFINE_string(
   "npz", None, "File with your own arrays x_train, y_train, x_test, y_test."
+)
+_REMAP_LABELS = flags.DEFINE_bool(
+  "remap_labels",
+  False,
+  "Make classes of any whole numbers that --npz has as labels, in ascending"
+  " order; the mapping is printed and recorded.",
+)
+_SCALE_16BIT = flags.DEFINE_bool(
+  "scale_16bit",
+  False,
+  "Divide the pixels of 16-bit images of --folder or --npz by 257.",
 )
 _SKIP_DAMAGED = flags.DEFINE_bool(
   "skip_damaged",
@@ -87,6 +100,15 @@ def _prepare(names: list[str]) -> None:
     )
   if _IMAGE_SIZE.value and _KEEP_SIZES.value:
     raise errors.ConfigError("give --image_size or --keep_sizes, not both")
+  if _REMAP_LABELS.value and not _NPZ.value:
+    raise errors.ConfigError(
+      "--remap_labels is for the labels of --npz; leave it out (the classes of"
+      " --folder are the names of its folders)"
+    )
+  if _SCALE_16BIT.value and not own:
+    raise errors.ConfigError(
+      "--scale_16bit needs --folder or --npz, the images to scale"
+    )
   if _SKIP_DAMAGED.value and not (
     _KEEP_SIZES.value or (names[0] == "imagenet2012" and not own)
   ):
@@ -94,14 +116,20 @@ def _prepare(names: list[str]) -> None:
       "--skip_damaged is only for imagenet2012 and --keep_sizes; for other data"
       " sets set config.skip_damaged in the run"
     )
-  from rethink.prepare import check
+  from rethink.prepare import check, details
 
   name, data_dir = names[0], cli.data_dir(_DATA_DIR.value)
   if not _CHECK.value:
     folder = _write(name, data_dir)
     print(folder)
     name = f"{folder.parent.relative_to(data_dir)}:{folder.name}"
-  print(check.summary(name, data_dir))
+  said = check.summary(name, data_dir)
+  if not _CHECK.value:
+    for line in details.lines(name, data_dir):
+      # Names of classes need not be in the alphabet of the terminal.
+      encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+      print(line.encode(encoding, "backslashreplace").decode(encoding))
+  print(said)
 
 
 def _write(name: str, data_dir: str) -> pathlib.Path:
@@ -115,7 +143,8 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
     writer,
   )
 
-  skip, own = _SKIP_DAMAGED.value, _FOLDER.value or _NPZ.value
+  skip, scale = _SKIP_DAMAGED.value, _SCALE_16BIT.value
+  own = _FOLDER.value or _NPZ.value
   if own and name in (*official.CONTENT, imagenet.NAME, "digits"):
     raise errors.ConfigError(
       f"{name!r} is the name of an official data set, whose results reports"
@@ -127,11 +156,15 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
   if name in official.CONTENT:
     return official.prepare(name, data_dir, _ARCHIVES.value)
   if _FOLDER.value and _KEEP_SIZES.value:
-    return folder.prepare(name, _FOLDER.value, data_dir, skip_damaged=skip)
+    return folder.prepare(
+      name, _FOLDER.value, data_dir, skip_damaged=skip, scale_16bit=scale
+    )
   if _FOLDER.value:
-    source = folder.source(_FOLDER.value, _IMAGE_SIZE.value)
+    source = folder.source(_FOLDER.value, _IMAGE_SIZE.value, scale_16bit=scale)
   elif _NPZ.value:
-    source = arrays.source(_NPZ.value)
+    source = arrays.source(
+      _NPZ.value, remap_labels=_REMAP_LABELS.value, scale_16bit=scale
+    )
   elif name == "digits":
     return writer.write(name, digits.source(), data_dir, keep=True)
   else:

@@ -80,6 +80,8 @@ def read(name: str, directory: str | None, data_dir: str) -> dict[str, bytes]:
 
 def _verified(path: pathlib.Path, archive: Registered) -> tuple[bytes, str]:
   """Returns (content, fault); the fault is "" if the archive is right."""
+  if path.exists() and not path.is_file():  # a pipe would wait for ever
+    return b"", "cannot be read (it is no regular file)"
   try:
     data = path.read_bytes()
   except FileNotFoundError:

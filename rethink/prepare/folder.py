@@ -1,50 +1,70 @@
 """Reads a folder of images, <split>/<class>/<name>.jpg or .png."""
 
+import functools
 import pathlib
-import re
-import sys
 
 import cv2
 import numpy as np
 
 from rethink import errors
 from rethink.pipeline import tfds_records
-from rethink.prepare import exclusive, shard_jobs, shards, writer
+from rethink.prepare import (
+  exclusive,
+  pictures,
+  remarks,
+  shard_jobs,
+  shards,
+  tree,
+  writer,
+)
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-
-def source(directory: str, image_size: int | None) -> writer.Source:
+def source(
+  directory: str, image_size: int | None, *, scale_16bit: bool = False
+) -> writer.Source:
   """Returns all images below `directory` as a data set of equal sizes.
 
-  The classes are the folders in all splits, sorted. An example is named by its
-  path below the split.
+  The classes are the folders in all splits, sorted; by value if all are
+  numbers. An example is named by its path below the split.
 
   Args:
     directory: contains a folder per split, with a folder per class.
     image_size: side in pixels to which the central square of every image is
       resized; None stores the files unchanged, all of which must then have the
       same size.
+    scale_16bit: divide the values of images of 16 bits by 257.
 
   Raises:
     DataError: naming the folder or file that is wrong, and what to do.
   """
-  root, files, classes = _listed(directory)
-  first = _read(files["train"][0], image_size)
-  shape = _image(first, files["train"][0]).shape
+  notes = remarks.Remarks()
+  found = tree.find(directory, notes)
+  notes.say()
+  read = functools.partial(
+    _read, image_size=image_size, scale_16bit=scale_16bit
+  )
+  path = found.files["train"][0]
+  # Remarks are counted when the images are read once more, to be written.
+  shape = _image(read(path, remarks.Remarks()), path).shape
   return writer.Source(
-    _described(classes),
-    classes,
+    _described(found.classes),
+    found.classes,
     (shape[0], shape[1], shape[2]),
     {
-      split: _items(root / split, paths, image_size, shape)
-      for split, paths in files.items()
+      split: _items(found.root / split, paths, read, shape, notes)
+      for split, paths in found.files.items()
     },
+    notes,
   )
 
 
 def prepare(
-  name: str, directory: str, data_dir: str, *, skip_damaged: bool
+  name: str,
+  directory: str,
+  data_dir: str,
+  *,
+  skip_damaged: bool,
+  scale_16bit: bool = False,
 ) -> pathlib.Path:
   """Writes image files unchanged, with their own sizes; returns the folder.
 
@@ -56,30 +76,39 @@ def prepare(
     directory: contains a folder per split, with a folder per class.
     data_dir: folder of the prepared data sets.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
+    scale_16bit: divide the values of images of 16 bits by 257.
 
   Raises:
     DataError: naming the folder or file that is wrong, and what to do.
   """
-  root, files, classes = _listed(directory)
-  labels = {c: label for label, c in enumerate(classes)}
-  splits = {
-    split: [
-      shard_jobs.Piece(
-        str(path.relative_to(root / split)),
-        labels[path.parent.name],
-        str(path),
-        0,
-        path.stat().st_size,
-      )
-      for path in paths
-    ]
-    for split, paths in files.items()
-  }
-  source = writer.Source(_described(classes), classes, (None, None, 3), {})
+  notes = remarks.Remarks()
+  found = tree.find(directory, notes)
+  notes.say()
+  labels = {c: label for label, c in enumerate(found.classes)}
+  try:
+    splits = {
+      split: [
+        shard_jobs.Piece(
+          str(path.relative_to(found.root / split)),
+          labels[path.parent.name],
+          str(path),
+          0,
+          path.stat().st_size,
+        )
+        for path in paths
+      ]
+      for split, paths in found.files.items()
+    }
+  except OSError as error:
+    raise errors.DataError(f"cannot read an image: {error}") from error
+  source = writer.Source(
+    _described(found.classes), found.classes, (None, None, 3), {}
+  )
   folder = pathlib.Path(data_dir).expanduser() / name / writer.VERSION
   with exclusive.one_preparer(name, data_dir):
     writer.require_absent(folder)
-    plan = shards.Plan(splits, "id", shards.unchanged, skip_damaged)
+    convert = functools.partial(pictures.checked, scale_16bit=scale_16bit)
+    plan = shards.Plan(splits, "id", convert, skip_damaged)
     return shards.write(writer.builder(name, source), plan, data_dir)
 
 
@@ -87,56 +116,9 @@ def _described(classes: tuple[str, ...]) -> str:
   return f"Images of {len(classes)} classes from a folder tree."
 
 
-def _listed(
-  directory: str,
-) -> tuple[pathlib.Path, dict[str, list[pathlib.Path]], tuple[str, ...]]:
-  """Finds the images; returns (root, files by split, classes of all splits)."""
-  root = pathlib.Path(directory).expanduser()
-  if not root.is_dir():
-    raise errors.DataError(
-      f"--folder={directory} is no folder; give the folder that contains"
-      " <split>/<class>/*.jpg or *.png"
-    )
-  files: dict[str, list[pathlib.Path]] = {}
-  left_out = 0
-  for split in sorted(path for path in root.iterdir() if path.is_dir()):
-    for folder in sorted(path for path in split.iterdir() if path.is_dir()):
-      if folder.name[0] == ".":  # made by a tool, such as .ipynb_checkpoints
-        continue
-      found = [p for p in sorted(folder.iterdir()) if p.name[0] != "."]
-      images = [p for p in found if p.suffix.lower() in _SUFFIXES]
-      if found and not images:
-        raise errors.DataError(
-          f"{folder} has no *.jpg or *.png, so its class would be missing;"
-          " convert its files, or move the folder away"
-        )
-      left_out += len(found) - len(images)
-      if images:
-        files.setdefault(split.name, []).extend(images)
-  if left_out:
-    print(
-      f"rethink: {left_out:,} files that are no *.jpg or *.png are left out;"
-      " convert them if they belong to the data set",
-      file=sys.stderr,
-    )
-  for split in files:
-    if not re.fullmatch(r"\w+(-\w+)*", split) or split == "all":
-      raise errors.DataError(
-        f"{root / split}: {split!r} cannot be the name of a split; rename the"
-        " folder, using letters, digits, underscores and dashes, but not 'all'"
-      )
-  if "train" not in files:
-    raise errors.DataError(
-      f"--folder={directory} has no images in train/<class>/; arrange them as"
-      " <split>/<class>/*.jpg or *.png, with a split named train"
-    )
-  classes = sorted({p.parent.name for paths in files.values() for p in paths})
-  return root, files, tuple(classes)
-
-
-def _items(root, paths, image_size, shape):
+def _items(root, paths, read, shape, notes):
   for path in paths:
-    data = _read(path, image_size)
+    data = read(path, notes)
     found = _image(data, path).shape
     if found != shape:
       raise errors.DataError(
@@ -153,8 +135,18 @@ def _image(data: bytes | np.ndarray, path: pathlib.Path) -> np.ndarray:
   )
 
 
-def _read(path: pathlib.Path, image_size: int | None) -> bytes | np.ndarray:
-  data = path.read_bytes()
+def _read(
+  path: pathlib.Path,
+  notes: remarks.Remarks,
+  *,
+  image_size: int | None,
+  scale_16bit: bool,
+) -> bytes | np.ndarray:
+  try:
+    data = path.read_bytes()
+  except OSError as error:
+    raise errors.DataError(f"{path} cannot be read: {error}") from error
+  data = pictures.checked(str(path), data, notes.add, scale_16bit=scale_16bit)
   if image_size is None:
     return data
   image = tfds_records.decode(data, str(path))

@@ -4,13 +4,17 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rethink import errors
 from rethink.pipeline import tfds_records
+from rethink.prepare import remarks
 from rethink.storage import files
 
+# (name, encoded image, (kind of remark, name) -> None) -> encoded image
+Convert = Callable[[str, bytes, Callable[[str, str], None]], bytes]
 DONE = "done"  # folder beside the shards with a file for every complete shard
 
 
@@ -57,11 +61,13 @@ class Written(NamedTuple):
     count: number of records.
     num_bytes: size of all records.
     skipped: one line per damaged image that was left out.
+    noted: kind of remark -> (count, first image of it).
   """
 
   count: int
   num_bytes: int
   skipped: list[str]
+  noted: Mapping[str, Sequence[Any]] = MappingProxyType({})
 
 
 def write_shard(
@@ -69,7 +75,7 @@ def write_shard(
   pieces: Sequence[Piece],
   features: Any,
   id_feature: str,
-  convert: Callable[[str, bytes], bytes],
+  convert: Convert,
   skip_damaged: bool,
 ) -> Written:
   """Writes a shard, unless an earlier process has written it.
@@ -79,7 +85,7 @@ def write_shard(
     pieces: its images, in order.
     features: TFDS features of the data set.
     id_feature: feature that stores the name.
-    convert: (name, encoded image) -> the encoded image to store.
+    convert: (name, encoded image, remark) -> the encoded image to store.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
 
   Raises:
@@ -95,13 +101,13 @@ def write_shard(
     if skip_damaged or not known.skipped:
       return known
   partial = final.with_name(f"{final.name}.partial")
-  count, num_bytes, skipped = 0, 0, []
+  count, num_bytes, skipped, notes = 0, 0, [], remarks.Remarks()
   writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
   try:
     for piece in pieces:
       data = piece.read()
       try:
-        data = convert(piece.name, data)
+        data = convert(piece.name, data, notes.add)
         tfds_records.decode(data, piece.name)
       except errors.DataError as error:
         if not skip_damaged:
@@ -126,6 +132,6 @@ def write_shard(
     writer.close()
   # The mark comes last: it means that the shard is complete.
   os.replace(partial, final)
-  result = Written(count, num_bytes, skipped)
+  result = Written(count, num_bytes, skipped, notes.found)
   files.write_json(mark, result._asdict())
   return result

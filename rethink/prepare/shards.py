@@ -17,11 +17,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import errors
-from rethink.prepare import shard_jobs
+from rethink.prepare import remarks, shard_jobs
 from rethink.storage import files
 
 _PLAN = "plan.txt"  # digest of the plan that the shards in a folder belong to
@@ -33,21 +33,16 @@ class Plan(NamedTuple):
   Attributes:
     splits: the images of each split, in any order.
     id_feature: feature that stores the name.
-    convert: (name, encoded image) -> the encoded image to store. Must be a
-      function at module level, because other processes call it.
+    convert: (name, encoded image, remark) -> the encoded image to store;
+      `remark(kind, name)` notes something to be said of it. Must be a function
+      at module level, because other processes call it.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
   """
 
   splits: Mapping[str, Sequence[shard_jobs.Piece]]
   id_feature: str
-  convert: Callable[[str, bytes], bytes]
+  convert: shard_jobs.Convert
   skip_damaged: bool
-
-
-def unchanged(name: str, data: bytes) -> bytes:
-  """Returns the image as it is, for `Plan.convert`."""
-  del name
-  return data
 
 
 def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
@@ -95,6 +90,10 @@ def write(builder_class: Any, plan: Plan, data_dir: str) -> pathlib.Path:
         f" in {target / 'skipped.txt'}",
         file=sys.stderr,
       )
+    notes = remarks.Remarks()
+    for part in (part for parts in written.values() for part in parts):
+      notes.update({kind: (n, name) for kind, (n, name) in part.noted.items()})
+    notes.say()
     (folder / _PLAN).unlink()
     shutil.rmtree(folder / shard_jobs.DONE)
     os.replace(folder, target)

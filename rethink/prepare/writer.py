@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 
 from rethink import errors
-from rethink.prepare import exclusive
+from rethink.prepare import exclusive, remarks
 
 VERSION = "1.0.0"
 
@@ -39,12 +39,14 @@ class Source(NamedTuple):
     classes: names of the classes; the label is the position.
     shape: (height, width, channels) of every image; None where they differ.
     splits: the examples of each split.
+    notes: what the person who brings the data is told when they are written.
   """
 
   description: str
   classes: tuple[str, ...]
   shape: tuple[int | None, int | None, int]
   splits: Mapping[str, Iterable[Item]]
+  notes: remarks.Remarks | None = None
 
 
 class Content(NamedTuple):
@@ -83,6 +85,8 @@ def write(
       return folder
     require_absent(folder)
     build(builder(name, source), data_dir)
+  if source.notes:
+    source.notes.say()
   return folder
 
 
