@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from rethink import console, example
+from rethink import console, example, experiments
 from rethink.pipeline import attainable
+from rethink.report import comparability
 from rethink.storage import attained, runs
 from tests.conftest import random_examples
 
@@ -154,3 +155,18 @@ def test_what_limits_the_numbers_is_said(capsys):
   for unknown in (nothing, {**nothing, **attainable.UNKNOWN}):
     console.warn("run", {**status, "test_overlap": 0, "attainable": unknown})
   assert capsys.readouterr().err == ""
+
+
+def test_a_report_marks_test_examples_that_were_trained_on():
+  report = experiments.Report("", "", "", (), stand_ins={"copy": "a copy"})
+  for dataset, overlap, remark in (
+    ("digits", 0, ""),
+    ("copy:1.0.0", 0, "a copy"),
+    ("digits", 1500, "1,500 test examples are training examples"),
+    ("copy", 2, "a copy; 2 test examples are training examples"),
+  ):
+    record = _record((1.0,))._replace(
+      config={"outcome": {"dataset": dataset}},
+      status={"test_overlap": overlap},
+    )
+    assert comparability.remark(record, report) == remark

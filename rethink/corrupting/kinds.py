@@ -211,12 +211,16 @@ def _name(corruption: Corruption) -> str:
 
 
 def _cure(images: Any) -> str:
-  """Returns the advice for images of another dtype, which are not uint8."""
-  if not isinstance(images, np.ndarray) or images.dtype == np.uint8:
+  """Returns the advice for images of numbers that are not uint8; else ""."""
+  if not isinstance(images, np.ndarray) or not images.size:
     return ""
-  lowest, highest = images.min(initial=np.inf), images.max(initial=-np.inf)
+  is_float = np.issubdtype(images.dtype, np.floating)
+  is_integer = np.issubdtype(images.dtype, np.integer)
+  if images.dtype == np.uint8 or not (is_float or is_integer):
+    return ""
+  lowest, highest = images.min(), images.max()
   values = f", of values from {lowest:.3g} to {highest:.3g}"
-  if np.issubdtype(images.dtype, np.floating) and 0 <= lowest <= highest <= 1:
+  if is_float and 0 <= lowest <= highest <= 1:
     return (
       values + ": multiply by 255, round, and convert with astype(np.uint8)"
     )
