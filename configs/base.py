@@ -14,14 +14,17 @@ def get_config() -> ml_collections.ConfigDict:
 
   # Data.
   config.dataset = "digits"  # as prepared: "name" or "name:version"
-  config.train_split = "train"  # TFDS split
-  config.test_split = "test"  # TFDS split; ImageNet's is "validation"
+  config.train_split = "train"  # TFDS split, or a part: "train[:80%]"
+  config.test_split = "test"  # likewise; ImageNet's is "validation"
   config.pipeline = "resident"  # on the devices; or "stream": from disk
   config.skip_damaged = False  # leave unreadable records out, and count them
   config.train_examples = 0  # examples; a fixed subset, 0 is all of them
   config.balanced_subset = False  # equal class sizes in that subset
-  config.image_size = 8  # pixels: side of the centre crop; at most the image's
-  config.central_fraction = 0.875  # of a streamed image; 0: as it is stored
+  config.image_size = 0  # pixels: side of what the model sees; 0: whole images
+  # "crop" to the centre of that size or "resize" to it; "" resizes where images
+  # are streamed and central_fraction is not 0, and crops elsewhere.
+  config.framing = ""
+  config.central_fraction = 0.875  # of an image, which is resized
   config.normalize = "per_image"  # to mean 0, variance 1; "symmetric": [-1, 1]
   config.data_seed = 0  # draws corruptions and subsets
   config.corruptions = ()  # calls in order; () is true labels and pixels

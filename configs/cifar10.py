@@ -78,6 +78,7 @@ def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   config.dataset = "cifar10"
   config.image_size = 28  # side of the centre crop; images have 32 pixels
+  config.framing = "crop"
   config.model = "inception()"
   config.learning_rate = 0.1  # 0.01 for AlexNet and the MLPs
   config.schedule = "exponential(decay=0.95, every_epochs=1)"

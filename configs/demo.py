@@ -38,6 +38,7 @@ RUNS = {
 def get_config(run: str = "mlp_1x512/true_labels"):
   """Returns the config of one run of the demo."""
   config = base.get_config()
+  config.image_size = 8
   config.batch_size = 50
   config.num_epochs = 100
   config.stop_at_train_loss = 0.005

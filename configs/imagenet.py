@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.dataset = "imagenet2012"  # paper
   config.test_split = "validation"  # paper
   config.pipeline = "stream"
+  config.framing = "resize"
   config.central_fraction = 0.875  # TF: evaluation; ours: no augmentation
   config.normalize = "symmetric"  # TF
   config.image_size = 299  # paper

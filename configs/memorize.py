@@ -5,8 +5,8 @@
   python -m rethink.report --config=configs/memorize.py --runs=mine --out=mine
 
 A run is named data/budget/seed. A budget is a number of epochs, over which the
-learning-rate schedule is stretched. Set image_size, batch_size, learning_rate
-and regularizers to those of your pipeline in the same way.
+learning-rate schedule is stretched. Set batch_size, learning_rate, regularizers
+and, if it crops, image_size to those of your pipeline in the same way.
 """
 
 from configs import base

@@ -3,10 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rethink.storage import runs
+from rethink.storage import attained, runs
 
 try:
   import rich.progress as rich_progress
@@ -157,8 +157,60 @@ def headline(
     f"{name}: {status['data']['train']:,} examples, labels changed"
     f" {status['corruption']['changed_fraction']:.1%},"
     f" {status['parameters']:,} parameters, {num_steps:,} steps on"
-    f" {where}{resumed}"
+    f" {where}{seen(status)}{resumed}"
   )
+
+
+def seen(status: Mapping[str, Any]) -> str:
+  """Returns ", sees 28x28 of 32x32 pixels", or "" for whole images.
+
+  Args:
+    status: content of status.json.
+  """
+  seen, stored = (
+    status["data"][f"pixels_{which}"] for which in ("seen", "stored")
+  )
+  if seen == stored:
+    return ""
+  pixels = "x".join(map(str, seen))
+  if stored is None:
+    return f", sees {pixels} pixels, resized"
+  return f", sees {pixels} of {'x'.join(map(str, stored))} pixels"
+
+
+def warn(name: str, status: Mapping[str, Any]) -> None:
+  """Prints what limits the numbers of a run, before it begins.
+
+  Args:
+    name: name of the run.
+    status: content of status.json.
+  """
+  for text in _limits(status):
+    print(f"{name}: {text}", file=sys.stderr, flush=True)
+
+
+def _limits(status: Mapping[str, Any]) -> Iterator[str]:
+  train, test = (status["data"][split] for split in ("train", "test"))
+  overlap, facts = status["test_overlap"], status["attainable"]
+  if overlap:
+    yield (
+      f"{overlap:,} of {test:,} test examples are training examples, so that"
+      " test accuracy is no measure of generalization: config.train_split and"
+      " config.test_split overlap"
+    )
+  if facts["train_duplicates"]:
+    text = f"{facts['train_duplicates']:,} of {train:,} training images equal"
+    text += " another one"
+    if facts["train_conflicts"]:
+      text += (
+        f", and {facts['train_conflicts']:,} stand with different labels: train"
+        f" accuracy cannot exceed {facts['train_accuracy_ceiling']:.2%}, nor"
+        f" train loss fall below {facts['train_loss_floor']:.3f}"
+      )
+    yield text
+  copies = (facts["test_duplicates"] or 0) - overlap
+  if copies > 0:
+    yield f"{copies:,} of {test:,} test images equal a training image"
 
 
 def results_table(named: Sequence[tuple[str, str | os.PathLike]]) -> str:
@@ -178,7 +230,11 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
   bookkeeping = record.config["bookkeeping"]
   fitted = None
   if runs.method_of(record) == "train":
-    fitted = runs.epochs_to_fit(record.rows, bookkeeping["fit_threshold"])
+    fitted = attained.epochs_to_fit(record, bookkeeping["fit_threshold"])
+  dead = attained.constant_since(record)
+  if dead is not None and not fitted:
+    fitted = f"constant since {dead}"
+  overlap = attained.test_overlap(record)
   return (
     name,
     f"{status['parameters']:,}",
@@ -186,9 +242,8 @@ def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
     f"{status['corruption']['changed_fraction']:.1%}",
     str(row["epoch"]),
     str(fitted or "-"),
-    *(
-      f"{row[key]:.2%}" if key in row else "-"
-      for key in ("train/accuracy", "test/accuracy")
-    ),
+    f"{row['train/accuracy']:.2%}" if "train/accuracy" in row else "-",
+    (f"{row['test/accuracy']:.2%}" if "test/accuracy" in row else "-")
+    + (f" ({overlap:,} trained on)" if overlap else ""),
     f"{status['seconds']:.1f}",
   )

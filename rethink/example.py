@@ -111,6 +111,21 @@ class Context(NamedTuple):
   split: Split = Split()
 
 
+def default_framing(
+  pipeline: str, central_fraction: float, image_size: int
+) -> str:
+  """Returns "crop" or "resize": the framing of a config that names none.
+
+  Args:
+    pipeline: "resident" crops; "stream" resizes, as long as there is a part of
+      the image to keep and a size for it.
+    central_fraction: of a streamed image; 0 crops.
+    image_size: in pixels; 0, the whole image, crops.
+  """
+  streamed = pipeline == "stream"
+  return "resize" if streamed and central_fraction and image_size else "crop"
+
+
 def center_crop(image: Any, size: int) -> Any:
   """Cuts the central [..., size, size, channels] out of NumPy or JAX images."""
   top = (image.shape[-3] - size) // 2

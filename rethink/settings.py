@@ -12,6 +12,7 @@ from rethink import (
   corruptions,
   descent,
   errors,
+  example,
   losses,
   metric_names,
   metrics,
@@ -27,7 +28,6 @@ _POSITIVE = (
   "eval_batch_size",
   "num_epochs",
   "eval_every_epochs",
-  "image_size",
   "learning_rate",
   "bookkeeping.chunk_seconds",
   "bookkeeping.checkpoint_every_epochs",
@@ -40,6 +40,7 @@ _NOT_NEGATIVE = (
   "data_seed",
   "train_examples",
   "eval_train_examples",
+  "image_size",
   "reestimate_batch_stats",
   "stop_at_train_loss",
   "ema_decay",
@@ -49,6 +50,7 @@ _NOT_NEGATIVE = (
 )
 _CHOICES = {
   "dtype": ("float32", "bfloat16"),
+  "framing": ("", "crop", "resize"),
   "normalize": ("per_image", "symmetric"),
   "pipeline": ("resident", "stream"),
 }
@@ -56,6 +58,7 @@ _CHOICES = {
 # effect. A field of that value stays out of the outcome, so that older runs
 # keep their fingerprints.
 ADDED_FIELDS: Mapping[str, Any] = {
+  "framing": "",
   "loss": "cross_entropy()",
   "metrics": [],
   "reestimate_batch_stats": 0,
@@ -159,6 +162,23 @@ def resolve(config: Any) -> Settings:
   )
 
 
+def with_image_size(known: Any, image_size: int) -> Any:
+  """Returns the settings of a run with the size of its data filled in.
+
+  The outcome stays as it is: a run is what its config says.
+
+  Args:
+    known: settings of any method.
+    image_size: height and width of what the model sees, in pixels.
+  """
+  if known.config.image_size == image_size:
+    return known
+  config = known.config.copy_and_resolve_references()
+  with config.unlocked():
+    config.image_size = image_size
+  return dataclasses.replace(known, config=config.lock())
+
+
 def call(config: Any, field: str, module: types.ModuleType) -> specs.Call:
   """The component that a field names, of a module."""
   return specs.of_module(config[field], module, field)
@@ -198,6 +218,10 @@ def parts(
     for one in [value] if isinstance(value, specs.Call) else value:
       for path in input_files(one):
         digests[path] = _digest(path, field)
+  if "framing" in outcome and outcome["framing"] == example.default_framing(
+    outcome["pipeline"], outcome["central_fraction"], outcome["image_size"]
+  ):
+    outcome["framing"] = ""
   for field, before in ADDED_FIELDS.items():
     if field in outcome and outcome[field] == before:
       del outcome[field]

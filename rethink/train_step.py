@@ -69,6 +69,8 @@ def compile_initializer(
   static: compiled.Static, channels: int, sharding: jax.sharding.NamedSharding
 ) -> Callable[[compiled.Traced, jax.Array], TrainState]:
   """The compiled `create_train_state`, its result placed by `sharding`."""
+  size = static.image_size
+  forward.refuse_empty(static.model, (size, size, channels))
   # Random numbers for each layer compile slowly on CPUs, and run only once: for
   # the small Inception 12 s become 2.
   on_cpu = jax.default_backend() == "cpu"

@@ -68,6 +68,8 @@ def test_every_run_traces(name, sharding):
     shape = DATA[config.dataset]
     if config.pipeline == "stream":  # it resizes them
       shape = (config.image_size, config.image_size, 3)
+    size = config.image_size or shape[0]
+    resolved = settings.with_image_size(resolved, size)
     static = compiled.static_arguments(resolved, 10, sharding(1))
     if (static, shape) in _TRACED:  # runs that share a program
       continue

@@ -80,6 +80,7 @@ def no_tensorflow(tmp_path_factory) -> dict[str, str]:
 def config():
   """A run of a second: 320 digits, a small MLP, three epochs."""
   config = base.get_config()
+  config.image_size = 8  # for tests that load no data
   config.train_examples = 320
   config.model = "mlp(widths=(32,))"
   config.batch_size = 50  # leaves a last batch of 20

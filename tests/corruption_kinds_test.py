@@ -81,8 +81,9 @@ def test_what_is_no_labels_is_refused_naming_the_function(change, said, facts):
 @pytest.mark.parametrize(
   ("change", "said"),
   [
-    (lambda x: x / 255, r"uint8\[6, 8, 8, 3\] .*6x6 .* float64"),
-    (lambda x: x.astype(np.int16), r"returns int16\[6, 8, 8, 3\]"),
+    (lambda x: x / 255, r"uint8\[6, 8, 8, 3\] .*6x6 .* float64.*ly by 255"),
+    (lambda x: x * 1.5, r"float64.*from 0 to 382: clip to 0 to 255"),
+    (lambda x: x.astype(np.int16), r"returns int16\[6, 8, 8, 3\].*clip"),
     (lambda x: x[:, :7], r"returns uint8\[6, 7, 8, 3\]"),
     (lambda x: x[..., :1], r"returns uint8\[6, 8, 8, 1\]"),
     (lambda x: x[:5], r"returns uint8\[5, 8, 8, 3\]"),
@@ -95,6 +96,21 @@ def test_what_is_no_images_is_refused_naming_the_function(change, said):
 
   with pytest.raises(errors.ConfigError, match=f"blurred must return.*{said}"):
     _corrupt_images(blurred)
+
+
+def test_images_computed_in_0_to_1_and_cut_to_integers_are_warned_of(capsys):
+  def darkened(ids, images, context):
+    return (images / 255 + 0.5).astype(np.uint8)
+
+  def black(ids, images, context):
+    return np.zeros_like(images)
+
+  _corrupt_images(black)
+  assert capsys.readouterr().err == ""
+  for _ in range(2):  # batches
+    _corrupt_images(darkened)
+  said = capsys.readouterr().err
+  assert said.count("darkened returns no value but 0 and 1") == 1
 
 
 def test_images_may_be_cropped_to_what_the_model_sees():

@@ -16,9 +16,11 @@ from rethink import (
   models,
   schedules,
   settings,
+  signals,
   train_step,
 )
 from rethink.forward import batch_norm, checks
+from rethink.methods import runner
 from rethink.pipeline import resident
 
 HERE = "tests.forward_test"
@@ -186,6 +188,33 @@ class Broken(nn.Module):
     raise KeyError("of the user's own")
 
 
+class Shrinking(nn.Module):
+  """Pools until nothing is left of 8x8 pixels."""
+
+  num_classes: int
+  pools: int = 3
+  flat: bool = True
+
+  @nn.compact
+  def __call__(self, images, *, train):
+    x = nn.Conv(4, (3, 3), name="first")(images)
+    for _ in range(self.pools):
+      x = nn.max_pool(x, (3, 3), (2, 2))
+    x = x.reshape(len(x), -1) if self.flat else x.mean((1, 2))
+    return nn.Dense(self.num_classes)(x)
+
+
+class ShrinkingNnx(nnx.Module):
+  """Convolves until nothing is left of 8x8 pixels."""
+
+  def __init__(self, num_classes: int, rngs: nnx.Rngs):
+    self.first = nnx.Conv(1, 4, (9, 9), padding="VALID", rngs=rngs)
+    self.last = nnx.Linear(4, num_classes, rngs=rngs)
+
+  def __call__(self, images):
+    return self.last(self.first(images).mean((1, 2)))
+
+
 class Norms(nn.Module):
   """Two batch norms with different momenta, and other statistics."""
 
@@ -327,6 +356,38 @@ def test_probabilities_are_refused(output, classes):
 @pytest.mark.parametrize("classes", [2, 10])
 def test_logits_are_not_taken_for_probabilities(output, classes):
   check(build(f"Linen(output={output!r})", classes))
+
+
+def _built(text):
+  return models.build(models.parse(text), 10, {})
+
+
+@pytest.mark.parametrize(
+  ("text", "said"),
+  [
+    ("tests.forward_test:Shrinking()", r"Shrinking makes f.*\[1,0,0,4\]"),
+    ("tests.forward_test:Shrinking(flat=False)", "Shrinking makes"),
+    ("tests.forward_test:ShrinkingNnx()", r"ToLinen_0 makes f.*\[1,0,0,4\]"),
+    ("mlp(widths=(16, 0))", r"Dense_1 makes f.*\[16,0\]"),
+  ],
+)
+def test_a_layer_of_nothing_is_refused_by_name(text, said):
+  with pytest.raises(errors.ConfigError, match=f"{said}.*8x8 pixels"):
+    forward.refuse_empty(_built(text), (8, 8, 1))
+
+
+@pytest.mark.parametrize(
+  "text", ["tests.forward_test:Shrinking(pools=2)", "mlp()", "alexnet()"]
+)
+def test_a_layer_of_one_pixel_is_not_refused(text):
+  forward.refuse_empty(_built(text), (8, 8, 1))
+
+
+def test_a_run_of_a_layer_of_nothing_saves_nothing(config, tmp_path, data_dir):
+  config.model = "tests.forward_test:Shrinking()"
+  with pytest.raises(errors.ConfigError, match="has no elements"):
+    runner.execute(config, str(tmp_path), data_dir, signals.StopFlag())
+  assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("name", models.names())

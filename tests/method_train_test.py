@@ -91,6 +91,8 @@ def test_a_run_leaves_config_status_and_rows(config, tmp_path, data_dir):
     "train": 320,
     "test": 297,
     "skipped": [],
+    "pixels_seen": [8, 8],
+    "pixels_stored": [8, 8],
   }
   assert [row["epoch"] for row in record.rows] == [1, 2, 3]
   assert [row["step"] for row in record.rows] == [7, 14, 21]

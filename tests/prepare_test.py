@@ -170,13 +170,13 @@ def test_a_known_name_is_not_given_to_other_images(tmp_path, name):
 def test_images_of_another_size_are_named_with_the_way_out(tmp_path):
   root = _tree(tmp_path / "images", ".png")
   other = _image(root / "train" / "dog" / "wide.png", _RGB[0, :, :3])
-  with pytest.raises(errors.DataError, match="--image_size") as caught:
+  with pytest.raises(errors.DataError, match="--resize") as caught:
     _of_folder(root, tmp_path / "data")
   assert str(other) in str(caught.value)
   assert _missing(tmp_path / "data")
 
 
-def test_image_size_makes_all_images_alike(tmp_path):
+def test_resizing_makes_all_images_alike(tmp_path):
   root = tmp_path / "images"
   block = np.zeros((8, 16, 3), np.uint8)
   block[:, 4:12] = (200, 100, 50)  # the central square
@@ -546,8 +546,8 @@ def test_the_command_prepares(tmp_path):
     (("../up",), 2, "one name"),
     (("no_such_data_set",), 2, "no_such_data_set"),
     (("mine", "--folder=a", "--npz=b"), 2, "not both"),
-    (("mine", "--folder=a", "--image_size=0"), 2, "image_size"),
-    (("mine", "--npz=a", "--image_size=9"), 2, "image_size"),
+    (("mine", "--folder=a", "--image_size=0"), 2, "--resize"),
+    (("mine", "--npz=a", "--image_size=9"), 2, "--resize"),
     (("digits", "--image_sise=9"), 2, "image_sise"),
     (("digits", "extra"), 2, "one name"),
     (("mine", "--folder=nowhere"), 4, "nowhere is no folder"),

@@ -19,6 +19,12 @@ def test_every_test_in_the_table_exists():
       assert f"def {name}(" in sources, name
 
 
+def test_every_test_that_is_named_anywhere_exists():
+  sources = "".join(p.read_text() for p in (ROOT / "tests").glob("*_test.py"))
+  for name in re.findall(r"`(test_\w+)`", _TEXT):
+    assert f"def {name}(" in sources, name
+
+
 def test_every_numbered_test_is_in_the_table_or_beside_one_that_is():
   for path in (ROOT / "tests").glob("*_test.py"):
     for number in re.findall(r"^def test_f(\d+)_", path.read_text(), re.M):

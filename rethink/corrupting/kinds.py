@@ -8,7 +8,9 @@ The first parameters of a function say what it is given and what it changes:
 """
 
 import enum
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,9 +146,22 @@ def corrupt_images(
     raise errors.ConfigError(
       f"config.corruptions: {_name(corruption)} must return"
       f" {_shown(images)} images, or as many of {size}x{size} pixels, but it"
-      f" returns {_shown(after)}"
+      f" returns {_shown(after)}{_cure(after)}"
     )
+  if 0 < after.max(initial=0) <= 1 < images.max(initial=0):
+    _warn_of_black(_name(corruption))
   return after, facts
+
+
+@functools.cache  # once, not for every batch that is streamed
+def _warn_of_black(name: str) -> None:
+  """Warns of images that were computed in [0, 1] and then cut to integers."""
+  print(
+    f"rethink: config.corruptions: {name} returns no value but 0 and 1; if it"
+    " computes in [0, 1], multiply by 255 and round before astype(np.uint8)",
+    file=sys.stderr,
+    flush=True,
+  )
 
 
 def _blocks(n: int, shape: tuple[int, int, int]) -> list[np.ndarray]:
@@ -194,6 +209,23 @@ def _apart(returned: Any) -> tuple[Any, dict[str, Any]]:
 
 def _name(corruption: Corruption) -> str:
   return getattr(corruption, "__name__", str(corruption))
+
+
+def _cure(images: Any) -> str:
+  """Returns the advice for images of numbers that are not uint8; else ""."""
+  if not isinstance(images, np.ndarray) or not images.size:
+    return ""
+  is_float = np.issubdtype(images.dtype, np.floating)
+  is_integer = np.issubdtype(images.dtype, np.integer)
+  if images.dtype == np.uint8 or not (is_float or is_integer):
+    return ""
+  lowest, highest = images.min(), images.max()
+  values = f", of values from {lowest:.3g} to {highest:.3g}"
+  if is_float and 0 <= lowest <= highest <= 1:
+    return (
+      values + ": multiply by 255, round, and convert with astype(np.uint8)"
+    )
+  return values + ": clip to 0 to 255, round, and convert with astype(np.uint8)"
 
 
 def _shown(value: Any) -> str:

@@ -113,7 +113,6 @@ def with_streams(
       rngs[name] = _stream_key(key, name)
 
 
-@functools.cache
 def primitives(
   model: nn.Module, image_shape: tuple[int, ...]
 ) -> frozenset[str]:
@@ -123,19 +122,57 @@ def primitives(
     model: from `models.build`.
     image_shape: (height, width, channels).
   """
+  return _operations(model, image_shape)[0]
+
+
+def refuse_empty(model: nn.Module, image_shape: tuple[int, ...]) -> None:
+  """Refuses a model of which some array has no elements.
+
+  Such a network trains, on nothing: what comes after a feature map that pooling
+  has shrunk away is the same for every image.
+
+  Args:
+    model: from `models.build`.
+    image_shape: (height, width, channels).
+
+  Raises:
+    ConfigError: naming the layer.
+  """
+  empty = _operations(model, image_shape)[1]
+  if empty:
+    height, width, _ = image_shape
+    raise errors.ConfigError(
+      f"config.model: {empty}, which has no elements, for images of"
+      f" {height}x{width} pixels; give widths of 1 or more, larger images"
+      " (config.image_size), or less pooling"
+    )
+
+
+@functools.cache
+def _operations(
+  model: nn.Module, image_shape: tuple[int, ...]
+) -> tuple[frozenset[str], str]:
+  """Returns the operations' names, and the first that makes an empty array."""
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   key = jax.random.key(0)
   traced = jax.make_jaxpr(lambda images: init(model, key, images)[0])(images)
-  return frozenset(_primitives(traced.jaxpr))
+  names, empty = set(), ""
+  for equation in _equations(traced.jaxpr):
+    names.add(equation.primitive.name)
+    for found in equation.outvars:
+      if not empty and 0 in getattr(found.aval, "shape", ()):
+        layer = str(equation.source_info.name_stack) or type(model).__name__
+        empty = f"layer {layer} makes {found.aval.str_short()}"
+  return frozenset(names), empty
 
 
-def _primitives(jaxpr: Any) -> Iterator[str]:
+def _equations(jaxpr: Any) -> Iterator[Any]:
   for equation in jaxpr.eqns:
-    yield equation.primitive.name
+    yield equation
     for value in jax.tree.leaves(list(equation.params.values())):
       inner = getattr(value, "jaxpr", value)  # closed or open
       if hasattr(inner, "eqns"):
-        yield from _primitives(inner)
+        yield from _equations(inner)
 
 
 def _stream_key(key: jax.Array, name: str) -> jax.Array:

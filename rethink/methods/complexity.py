@@ -2,7 +2,7 @@
 
 import time
 
-from rethink import errors, settings, signals, specs
+from rethink import console, errors, settings, signals, specs
 from rethink.expressivity import rademacher
 from rethink.methods import learners, method
 from rethink.pipeline import preprocess, run_data
@@ -35,10 +35,12 @@ def execute(
       " correlations"
     )
   loaded = run_data.load_for_run(run_settings, directory, data_dir)
+  run_settings = settings.with_image_size(run_settings, loaded.image_size)
+  console.warn(directory.name, directory.status)
   directory.cut()
   images, ids = loaded.train.image, loaded.train.id
   points = preprocess.on_host(
-    images, config.image_size, config.eval_batch_size, config.normalize
+    images, loaded.image_size, config.eval_batch_size, config.normalize
   )
   signs = rademacher.signs(ids, draws, config.seed)
 
@@ -74,7 +76,7 @@ def execute(
   print(
     f"{directory.name}: {call} on {len(ids):,} examples attains a correlation"
     f" of {found.mean:.4f} ({found.low:.4f} to {found.high:.4f}, {draws} sign"
-    " vectors)",
+    f" vectors){console.seen(directory.status)}",
     flush=True,
   )
 

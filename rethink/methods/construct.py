@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import (
+  console,
   errors,
   evaluate,
   metric_names,
@@ -55,6 +56,7 @@ class Construction:
       )
     self._metrics = run_settings.metrics
     self.loaded = run_data.load_for_run(run_settings, run, data_dir)
+    console.warn(run.name, run.status)
     metric_sums.check(self._metrics, self.loaded.info.num_classes)
     run.cut()  # a build is never resumed: rows of an unfinished one go
 
@@ -72,7 +74,7 @@ class Construction:
     values = np.eye(classes)[train.label] if one_hot else train.label
     points = preprocess.on_host(
       train.image,
-      self.config.image_size,
+      self.loaded.image_size,
       self.config.eval_batch_size,
       self.config.normalize,
     )
@@ -121,7 +123,8 @@ class Construction:
       f"{self.run.name}: {len(train.id):,} examples,"
       f" {network.num_weights:,} weights in {built:.1f} s, train accuracy"
       f" {row['train/accuracy']:.2%} ({row['train/float32_accuracy']:.2%} in"
-      f" float32), test accuracy {row['test/accuracy']:.2%}",
+      f" float32), test accuracy {row['test/accuracy']:.2%}"
+      f"{console.seen(self.run.status)}",
       flush=True,
     )
 
@@ -149,7 +152,7 @@ class Construction:
         static = evaluate.Static(
           module,
           self.loaded.info.num_classes,
-          self.config.image_size,
+          self.loaded.image_size,
           dtype,
           self.config.normalize,
           self._metrics,

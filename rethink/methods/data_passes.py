@@ -12,7 +12,14 @@ import jax.numpy as jnp
 
 from rethink import compiled, evaluate, example, settings, train_step
 from rethink.methods import batch_stats, eval_splits
-from rethink.pipeline import loader, order, resident, run_data, stream_data
+from rethink.pipeline import (
+  attainable,
+  loader,
+  order,
+  resident,
+  run_data,
+  stream_data,
+)
 from rethink.storage import runs
 
 
@@ -103,9 +110,16 @@ def open_data(
   """
   if run_settings.config.pipeline == "stream":
     data = stream_data.open_data(run_settings, data_dir, stopped)
-    run_data.bind(run, data.known)
+    known = data.known
+    facts = attainable.of_labels(known.train.label, known.test.true_label)
+    run_data.bind(run, known, {**attainable.UNKNOWN, **facts})
     return StreamedPasses(run_settings, data, replicated, sharded)
-  loaded = run_data.load_for_run(run_settings, run, data_dir)
+  loaded = run_data.load_for_run(
+    run_settings,
+    run,
+    data_dir,
+    evaluated=run_settings.config.eval_train_examples,
+  )
   return ResidentPasses(run_settings, loaded, replicated, sharded)
 
 
@@ -149,8 +163,7 @@ class ResidentPasses:
     train_data = resident.put(loaded.train, replicated)
     evaluated = train_data
     if config.eval_train_examples:
-      n = config.eval_train_examples
-      part = run_data.part(loaded.train, n, config, loaded.info)
+      part = run_data.evaluated(loaded, config)
       evaluated = resident.put(part, replicated)
     self._splits = {
       "train": train_data,

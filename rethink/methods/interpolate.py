@@ -9,7 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink import corruptions, errors, example, settings, signals, specs
+from rethink import (
+  console,
+  corruptions,
+  errors,
+  example,
+  settings,
+  signals,
+  specs,
+)
 from rethink.kernels import (
   features,
   functions,
@@ -54,12 +62,14 @@ def resolve(config: Any) -> Settings:
   Raises:
     ConfigError: naming the field and what to do.
   """
-  for field in ("image_size", "tolerance", "max_rounds"):
+  for field in ("tolerance", "max_rounds"):
     if not config[field] > 0:
       raise errors.ConfigError(
         f"config.{field} must be above 0, not {config[field]}"
       )
-  for field in ("ridge", "train_examples", "held_out", "data_seed"):
+  for field in (
+    *("ridge", "train_examples", "held_out", "data_seed", "image_size"),
+  ):
     if not 0 <= config[field] < math.inf:
       raise errors.ConfigError(
         f"config.{field} must be 0 or more, not {config[field]}"
@@ -93,25 +103,29 @@ def execute(job: method.Job) -> None:
   """
   run_settings, directory, data_dir, stop = job
   config = run_settings.config
-  loaded = run_data.load_for_run(run_settings, directory, data_dir)
-  if config.held_out:
-    loaded = _hold_out(loaded, config.held_out)
-    directory.update(data=loaded.sizes)
+  loaded = run_data.load_for_run(
+    run_settings,
+    directory,
+    data_dir,
+    change=lambda loaded: _hold_out(loaded, config.held_out),
+  )
   directory.cut()
   changed = loaded.report["changed_fraction"]
   print(
     f"{directory.name}: {len(loaded.train.id):,} examples, labels changed"
-    f" {changed:.1%}, {run_settings.kernel} on {jax.devices()[0].device_kind}",
+    f" {changed:.1%}, {run_settings.kernel} on {jax.devices()[0].device_kind}"
+    f"{console.seen(directory.status)}",
     flush=True,
   )
+  console.warn(directory.name, directory.status)
   signals.check(stop, directory)
   memory.reset_peak()
   began = time.monotonic()
   fitted = run_settings.interpolant(
     kernel_interpolation.Problem(
-      example.center_crop(loaded.train.image, config.image_size),
+      example.center_crop(loaded.train.image, loaded.image_size),
       loaded.train.label,
-      example.center_crop(loaded.test.image, config.image_size),
+      example.center_crop(loaded.test.image, loaded.image_size),
       loaded.test.true_label,
       loaded.info.num_classes,
       kernel=str(run_settings.kernel),
@@ -153,6 +167,8 @@ def _hold_out(
   loaded: run_data.RunData[example.Example], count: int
 ) -> run_data.RunData[example.Example]:
   """The first examples by id, a random choice, are tested on, not learned."""
+  if not count:
+    return loaded
   n = len(loaded.train.id)
   if count >= n:
     raise errors.ConfigError(

@@ -23,8 +23,8 @@ from rethink import (
   train_step,
 )
 from rethink.forward import checks
-from rethink.methods import batch_stats, data_passes, method
-from rethink.pipeline import resident
+from rethink.methods import batch_stats, data_passes, method, outputs
+from rethink.pipeline import resident, run_data
 from rethink.storage import checkpoints, metric_writers, runs
 
 
@@ -38,9 +38,7 @@ class Trainer:
       RethinkError: if data, config or run directory do not fit together.
     """
     run_settings, run, data_dir, stop = job
-    self.settings, self.run, self.stop = run_settings, run, stop
-    config = self.config = run_settings.config
-    self.book = config.bookkeeping
+    self.run, self.stop = run, stop
     replicated, sharded = resident.shardings()
     alone = jax.process_count() == 1  # of several none may leave by itself
     self.data = data_passes.open_data(
@@ -52,7 +50,10 @@ class Trainer:
       lambda: alone and bool(stop.name),
     )
     distributed.require_equal(run.identity)
-    info = self.data.known.info
+    info, size = self.data.known.info, self.data.known.image_size
+    run_settings = settings.with_image_size(run_settings, size)
+    config = self.config = run_settings.config
+    self.settings, self.book = run_settings, config.bookkeeping
     self.steps_per_epoch = self.data.steps_per_epoch
     self.num_steps = self.steps_per_epoch * config.num_epochs
     metric_sums.check(run_settings.metrics, info.num_classes)
@@ -75,7 +76,7 @@ class Trainer:
     if restored is not None:
       self.state = restored
     else:
-      shape = (config.image_size, config.image_size, info.shape[-1])
+      shape = (size, size, info.shape[-1])
       checks.check_initialized(
         self.static.model, self.state.params, self.state.batch_stats, shape
       )
@@ -88,6 +89,11 @@ class Trainer:
     self.clean_states = batch_stats.CleanStates(
       self.static, self.traced.key, self.data, config, self._between
     )
+    self.outputs = outputs.Watch(
+      run_data.evaluated(self.data.known, config).label,
+      lambda **each: self._clean("evaluated", **each),
+      run.status.get("constant_since_epoch"),
+    )
     run.update(
       parameters=sum(x.size for x in jax.tree.leaves(self.state.params))
     )
@@ -99,22 +105,18 @@ class Trainer:
       DivergedError: if the loss is not finite.
       PreemptedError: if asked to stop; the state is saved.
     """
+    status, batch = self.run.status, self.config.batch_size
     print(
-      console.headline(
-        self.run.name,
-        self.run.status,
-        self.config.batch_size,
-        self.num_steps,
-        self.step,
-      ),
+      console.headline(self.run.name, status, batch, self.num_steps, self.step),
       flush=True,
     )
+    console.warn(self.run.name, status)
     with contextlib.ExitStack() as stack:
       self.progress = stack.enter_context(
         console.Progress(
           self.run.name,
           self.num_steps,
-          self.config.batch_size,
+          batch,
           self.book.progress,
         )
       )
@@ -131,6 +133,7 @@ class Trainer:
           self._epoch()
         self._save()
         self.run.update(
+          constant_since_epoch=self.outputs.report(self.run.name),
           **models.norms(self.static.model, self.state.evaluated[0]),
           **self.clean_states.lag(self.run.rows[-1], self.state, self.run.name),
         )
@@ -207,6 +210,8 @@ class Trainer:
       for sink in self.sinks:
         sink(row)
     # Also when the row was there: the process may have died between the two.
+    if self.outputs.changed(self.run.rows[-1]):
+      self.run.update(constant_since_epoch=self.outputs.since)
     key = self.book.best_metric
     sign = metric_names.best_of(self.settings.metrics)[key]
     best = max(self.run.rows, key=lambda row: sign * row[key])

@@ -86,7 +86,7 @@ class Whole(NamedTuple):
     if image.shape != self.shape:
       raise errors.DataError(
         f"image {name!r} has shape {image.shape}, but others have {self.shape};"
-        " set config.central_fraction=0.875 to crop and resize all images"
+        " set config.framing='resize' and config.image_size to resize them all"
       )
     return image
 

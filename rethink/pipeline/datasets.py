@@ -93,7 +93,7 @@ def _load(
   if len(shapes) != 1:
     raise errors.DataError(
       f"{directory}: the splits have images of several sizes, {shapes}; prepare"
-      " the data set with --image_size=N"
+      " the data set with --resize=N"
     )
   first = next(iter(splits.values()))
   mean, std = example.moments(splits.get("train", first).image)

@@ -53,6 +53,14 @@ class Split(NamedTuple):
         " damaged file"
       ) from error
 
+  def names(self, rows: np.ndarray) -> list[str]:
+    """Returns the names of the entries at these rows in the source."""
+    positions = self.entries.position[rows].tolist()
+    return [
+      tfds_records.name(row, position, self.keys)
+      for position, row in self.read(positions)
+    ]
+
 
 def open_split(
   name: str,

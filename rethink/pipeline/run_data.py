@@ -1,5 +1,6 @@
 """The data of a run: loaded, reduced to a subset, corrupted."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 
 from rethink import errors, example, specs
 from rethink.corrupting import kinds
-from rethink.pipeline import datasets
+from rethink.pipeline import attainable, datasets, framing, splits
 from rethink.storage import runs
 
 
@@ -20,6 +21,8 @@ class RunData[Examples: (example.Example, example.Labels)](NamedTuple):
     test: `label` is corrupted like the training labels, `true_label` clean.
     report: what the corruptions did; JSON values.
     skipped: a line for each damaged record that was left out.
+    image_size: height and width of what the model sees, in pixels.
+    stored: height and width of the stored images; None where they are resized.
   """
 
   info: example.DatasetInfo
@@ -27,6 +30,8 @@ class RunData[Examples: (example.Example, example.Labels)](NamedTuple):
   test: Examples
   report: dict[str, Any]
   skipped: tuple[str, ...]
+  image_size: int
+  stored: tuple[int, int] | None
 
   @property
   def sizes(self) -> dict[str, Any]:
@@ -35,7 +40,14 @@ class RunData[Examples: (example.Example, example.Labels)](NamedTuple):
       "train": len(self.train.id),
       "test": len(self.test.id),
       "skipped": list(self.skipped),
+      "pixels_seen": [self.image_size, self.image_size],
+      "pixels_stored": self.stored and list(self.stored),
     }
+
+  @property
+  def overlap(self) -> int:
+    """The number of test examples that are training examples."""
+    return len(np.intersect1d(self.train.id, self.test.id))
 
 
 class Asked(Protocol):
@@ -48,21 +60,46 @@ class Asked(Protocol):
 
 
 def load_for_run(
-  asked: Asked, run: runs.Run, data_dir: str
+  asked: Asked,
+  run: runs.Run,
+  data_dir: str,
+  *,
+  change: Callable[[RunData], RunData] = lambda loaded: loaded,
+  evaluated: int = 0,
 ) -> RunData[example.Example]:
   """Loads the data of a run, binds it to them and says so in status.json.
+
+  Args:
+    asked: the checked config.
+    run: the open run directory.
+    data_dir: where prepared data sets lie.
+    change: what the method does to the splits before it uses them.
+    evaluated: training examples that clean passes go over; 0 is all of them.
 
   Raises:
     DataError: if data are missing or damaged.
     ConfigError: as `load`, or if the run was started on other data.
   """
-  loaded = load(asked, data_dir)
-  bind(run, loaded)
+  loaded = change(load(asked, data_dir))
+  rows = None
+  if evaluated:
+    some = part(loaded.train, evaluated, asked.config, loaded.info)
+    rows = np.searchsorted(loaded.train.id, some.id)
+  bind(
+    run,
+    loaded,
+    attainable.facts(loaded.train, loaded.test, loaded.image_size, rows),
+  )
   return loaded
 
 
-def bind(run: runs.Run, loaded: RunData) -> None:
+def bind(run: runs.Run, loaded: RunData, facts: dict[str, Any]) -> None:
   """Binds a run to its data and says so in status.json.
+
+  Args:
+    run: the open run directory.
+    loaded: its data.
+    facts: of `attainable`.
 
   Raises:
     ConfigError: if the run was started on other data.
@@ -76,6 +113,8 @@ def bind(run: runs.Run, loaded: RunData) -> None:
     backend=jax.default_backend(),
     data=loaded.sizes,
     corruption=loaded.report,
+    test_overlap=loaded.overlap,
+    attainable=facts,
   )
 
 
@@ -87,26 +126,29 @@ def load(run: Asked, data_dir: str) -> RunData[example.Example]:
     ConfigError: if split, subset or image size do not fit the data set.
   """
   config = run.config
-  dataset = datasets.load(
-    config.dataset, data_dir, skip_damaged=config.skip_damaged
+  resized = framing.resizes(config)
+  dataset = (
+    framing.load(config, data_dir)
+    if resized
+    else datasets.load(
+      config.dataset, data_dir, skip_damaged=config.skip_damaged
+    )
   )
   info = dataset.info
-  for field in ("train_split", "test_split"):
-    if config[field] not in dataset.splits:
+  size = framing.side(config, info.shape[:2], info.name)
+  context = example.Context(config.data_seed, info, size)
+
+  def cut(field: str) -> tuple[str, example.Example]:
+    found = splits.parse(config[field], field)
+    if found.name not in dataset.splits:
       raise errors.ConfigError(
-        f"config.{field}: {info.name} has no split {config[field]!r};"
+        f"config.{field}: {info.name} has no split {found.name!r};"
         f" there are: {', '.join(dataset.splits)}"
       )
-  if config.image_size > min(info.shape[:2]):
-    raise errors.ConfigError(
-      f"config.image_size is {config.image_size}, but the images of"
-      f" {info.name} have {info.shape[0]}x{info.shape[1]} pixels"
-    )
-  train = dataset.splits[config.train_split]
-  if config.train_examples:
-    train = part(train, config.train_examples, config, info)
-  test = dataset.splits[config.test_split]
-  context = example.Context(config.data_seed, info, config.image_size)
+    whole = dataset.splits[found.name]
+    if found.whole:
+      return found.name, whole
+    return found.name, whole.take(found.rows(len(whole.id), field))
 
   def split(
     name: str, examples: example.Example, training: bool
@@ -122,12 +164,17 @@ def load(run: Asked, data_dir: str) -> RunData[example.Example]:
     )
     return known, lambda rows: examples.image[rows]
 
+  train_name, train = cut("train_split")
+  test_name, test = cut("test_split")
+  if config.train_examples:
+    train = part(train, config.train_examples, config, info)
   labels = corrupt_labels(
     run,
     context,
-    split(config.train_split, train, True),
-    split(config.test_split, test, False),
+    split(train_name, train, True),
+    split(test_name, test, False),
     dataset.skipped,
+    None if resized else info.shape[:2],
   )
   train_image, test_image = train.image, test.image
   for corruption, stated in zip(
@@ -147,6 +194,8 @@ def load(run: Asked, data_dir: str) -> RunData[example.Example]:
     test._replace(image=test_image, label=labels.test.label),
     labels.report,
     dataset.skipped,
+    size,
+    labels.stored,
   )
 
 
@@ -167,12 +216,21 @@ def part[Examples: (example.Example, example.Labels)](
   )
 
 
+def evaluated[Examples: (example.Example, example.Labels)](
+  known: RunData[Examples], config: Any
+) -> Examples:
+  """Returns the training examples that clean passes go over."""
+  n = config.eval_train_examples
+  return part(known.train, n, config, known.info) if n else known.train
+
+
 def corrupt_labels(
   run: Asked,
   context: example.Context,
   train: tuple[example.Split, kinds.Images],
   test: tuple[example.Split, kinds.Images],
   skipped: tuple[str, ...],
+  stored: tuple[int, int] | None,
 ) -> RunData[example.Labels]:
   """Corrupts the labels of both splits alike.
 
@@ -182,7 +240,8 @@ def corrupt_labels(
     train: to learn from, and the images that a corruption of labels may ask
       for.
     test: to be tested on, likewise.
-    skipped: is handed on.
+    skipped: is handed on, as is the last.
+    stored: height and width of the stored images; None where they are resized.
   """
   found, reports = [], []
   for split, images in (train, test):
@@ -205,4 +264,12 @@ def corrupt_labels(
     "changed_fraction": changed[0],
     "test_changed_fraction": changed[1],
   }
-  return RunData(context.info, found[0], found[1], report, skipped)
+  return RunData(
+    context.info,
+    found[0],
+    found[1],
+    report,
+    skipped,
+    context.image_size,
+    stored,
+  )

@@ -17,11 +17,12 @@ from rethink.pipeline import (
   cache,
   crops,
   decoding,
+  framing,
   loader,
   order,
   run_data,
+  splits,
   stream_labels,
-  tfds_records,
 )
 
 Images = Callable[[np.ndarray, int], np.ndarray]
@@ -91,22 +92,29 @@ def open_data(
     ConfigError: if split, subset or frames do not fit the data set.
   """
   config = run.config
-  train, test = (
+  fields = ("train_split", "test_split")
+  parts = [splits.parse(config[field], field) for field in fields]
+  stored, tested = (
     decoding.open_split(
       config.dataset,
       data_dir,
-      name,
+      part.name,
       skip_damaged=config.skip_damaged,
       stopped=stopped,
     )
-    for name in (config.train_split, config.test_split)
+    for part in parts
   )
-  frame, crop = _frame(config, train), _random_crop(run)
-  info = _framed(train.info, frame)
+  frame, resized = framing.frame(config, stored), framing.resizes(config)
+  size = framing.side(config, frame.shape[:2], stored.info.name)
+  crop = _random_crop(run, size)
+  info = framing.info(stored.info, frame)
   if crop is not None:
     _check_crops(run.corruptions)
-  context = example.Context(config.data_seed, info, config.image_size)
-  stored = train
+  context = example.Context(config.data_seed, info, size)
+  train, test = (
+    whole if part.whole else whole.take(part.rows(len(whole.entries.id), field))
+    for whole, part, field in zip((stored, tested), parts, fields, strict=True)
+  )
   if config.train_examples:
     train = _subset(train, config.train_examples, config)
   evaluated = train
@@ -133,10 +141,11 @@ def open_data(
       stream_labels.read_once(found["train"], stopped),
     ),
     (
-      stream_labels.split(test, test, training=False),
+      stream_labels.split(test, tested, training=False),
       stream_labels.read_once(found["test"], stopped),
     ),
     train.skipped,
+    None if resized else frame.shape[:2],
   )
   return StreamData(known, context, train, evaluated, test, found)
 
@@ -204,31 +213,14 @@ class _Rows(NamedTuple):
     return self.images(self.rows[rows], epoch)
 
 
-def _frame(config: Any, split: decoding.Split) -> crops.Frame:
-  if config.central_fraction:
-    return crops.Central(config.image_size, config.central_fraction)
-  position = int(split.entries.position[0])
-  ((_, record),) = split.read([position])
-  data = record[split.keys.image]
-  height, width, channels = tfds_records.decode(
-    data, f"record {position}"
-  ).shape
-  if config.image_size > min(height, width):
-    raise errors.ConfigError(
-      f"config.image_size is {config.image_size}, but images have"
-      f" {height}x{width} pixels; config.central_fraction=0.875 resizes them"
-    )
-  return crops.Whole((height, width, channels))
-
-
-def _random_crop(run: Any) -> crops.RandomCrop | None:
+def _random_crop(run: Any, size: int) -> crops.RandomCrop | None:
   """Returns the random crop of a regularizer that acts in decoding."""
   found = [r().frame for r in run.regularizers if r().frame is not None]
   if len(found) > 1:
     raise errors.ConfigError(
       "config.regularizers: only one of them can cut images out"
     )
-  return crops.RandomCrop(run.config.image_size, **found[0]) if found else None
+  return crops.RandomCrop(size, **found[0]) if found else None
 
 
 def _labels(split: decoding.Split) -> example.Labels:
@@ -239,18 +231,6 @@ def _labels(split: decoding.Split) -> example.Labels:
 def _subset(split: decoding.Split, n: int, config: Any) -> decoding.Split:
   part = run_data.part(_labels(split), n, config, split.info)
   return split.take(np.searchsorted(split.entries.id, part.id))
-
-
-def _framed(
-  info: example.DatasetInfo, frame: crops.Frame
-) -> example.DatasetInfo:
-  """Returns the facts that corruptions are told: those of cropped images."""
-  channels = frame.shape[-1]
-  mean, std = (
-    values * (channels if len(values) == 1 else 1)
-    for values in (info.mean, info.std)
-  )
-  return info._replace(shape=frame.shape, mean=mean, std=std)
 
 
 def _check_crops(corruptions: tuple[kinds.Corruption, ...]) -> None:

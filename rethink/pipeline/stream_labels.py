@@ -7,7 +7,7 @@ import numpy as np
 
 from rethink import errors, example
 from rethink.corrupting import kinds
-from rethink.pipeline import decoding, tfds_records
+from rethink.pipeline import decoding
 
 _TOGETHER = 256  # images that are read between two looks at a stop
 
@@ -24,12 +24,7 @@ def split(
   """
 
   def names(ids: np.ndarray) -> list[str]:
-    entries = stored.entries
-    rows = np.searchsorted(entries.id, ids)
-    return [
-      tfds_records.name(row, position, stored.keys)
-      for position, row in stored.read(entries.position[rows].tolist())
-    ]
+    return stored.names(np.searchsorted(stored.entries.id, ids))
 
   return example.Split(
     used.name,

@@ -171,8 +171,9 @@ def _assemble(
   if len(sizes) != 1:
     raise errors.DataError(
       f"split {split!r} has images of several sizes, such as"
-      f" {sorted(sizes)[:3]}; prepare the data set with --image_size=N, or with"
-      " --keep_sizes and set config.pipeline='stream'"
+      f" {sorted(sizes)[:3]}; prepare the data set with --resize=N, or with"
+      " --keep_sizes and set config.framing='resize' (and"
+      " config.pipeline='stream', if they do not fit into memory)"
     )
   ids = np.array([bits.hash64(f"{split}/{name}") for name in names], np.uint64)
   if len(np.unique(ids)) != len(ids):

@@ -34,12 +34,13 @@ _FOLDER = flags.DEFINE_string(
   "folder", None, "Folder of your own images, <split>/<class>/*.jpg or *.png."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-  "image_size",
+  "resize",
   None,
   "Crop the images of --folder to their central square and resize it to this"
   " many pixels per side.",
   lower_bound=1,
 )
+flags.DEFINE_alias("image_size", "resize")  # its name in earlier versions
 _KEEP_SIZES = flags.DEFINE_bool(
   "keep_sizes",
   False,
@@ -96,10 +97,10 @@ def _prepare(names: list[str]) -> None:
     )
   if (_IMAGE_SIZE.value or _KEEP_SIZES.value) and not _FOLDER.value:
     raise errors.ConfigError(
-      "--image_size and --keep_sizes need --folder, the images to store"
+      "--resize and --keep_sizes need --folder, the images to store"
     )
   if _IMAGE_SIZE.value and _KEEP_SIZES.value:
-    raise errors.ConfigError("give --image_size or --keep_sizes, not both")
+    raise errors.ConfigError("give --resize or --keep_sizes, not both")
   if _REMAP_LABELS.value and not _NPZ.value:
     raise errors.ConfigError(
       "--remap_labels is for the labels of --npz; leave it out (the classes of"

@@ -123,7 +123,7 @@ def _items(root, paths, read, shape, notes):
     if found != shape:
       raise errors.DataError(
         f"{path} has shape {found}, but other images have {shape}; give"
-        " --image_size=N to crop and resize all images, or --keep_sizes to"
+        " --resize=N to crop and resize all images, or --keep_sizes to"
         " store them unchanged"
       )
     yield writer.Item(str(path.relative_to(root)), data, path.parent.name)

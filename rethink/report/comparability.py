@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rethink import experiments, specs
-from rethink.storage import runs
+from rethink.storage import attained, runs
 
 # Fields that do not change what is measured: seeds, the batch size of
 # evaluation, further metrics, and how a linear system is solved.
@@ -76,9 +76,13 @@ def reasons(
 
 
 def remark(record: runs.Record, report: experiments.Report) -> str:
-  """Returns the remark on a stand-in data set; "" for the paper's own data."""
+  """Returns the remark on a stand-in data set or test split; "" for none."""
   dataset = _name(record.config["outcome"]["dataset"])
-  return report.stand_ins[dataset] if dataset in report.stand_ins else ""
+  found = [report.stand_ins[dataset]] if dataset in report.stand_ins else []
+  overlap = attained.test_overlap(record)
+  if overlap:
+    found.append(f"{overlap:,} test examples are training examples")
+  return "; ".join(found)
 
 
 def setup_differences(first: runs.Record, record: runs.Record) -> str:

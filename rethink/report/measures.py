@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rethink import experiments
-from rethink.storage import runs
+from rethink.storage import attained, runs
 
 
 class FinishedRun(NamedTuple):
@@ -87,7 +87,7 @@ def generalization_error(
 def epochs_to_fit(run: FinishedRun, column: experiments.Column) -> float | None:
   """Returns the first epoch whose clean train loss is at most the threshold."""
   del column
-  return runs.epochs_to_fit(run.record.rows, run.threshold)
+  return attained.epochs_to_fit(run.record, run.threshold)
 
 
 def epochs_to_level(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rethink import experiments
 from rethink.report import measures, results, tables
-from rethink.storage import runs
+from rethink.storage import attained, runs
 
 _TEST = experiments.Column("", "", metric="test/accuracy")
 
@@ -192,7 +192,7 @@ def _origin(group: results.Group, own_data: bool) -> str:
 def _epochs(group: results.Group) -> dict[str, int]:
   """Returns the epochs to fit, for the seeds that fit."""
   found = {
-    seed: runs.epochs_to_fit(record.rows, group.threshold)
+    seed: attained.epochs_to_fit(record, group.threshold)
     for seed, record in group.done.items()
   }
   return {seed: epoch for seed, epoch in found.items() if epoch is not None}
