@@ -21,6 +21,7 @@ from rethink.report_spec import EarlyStopping as EarlyStopping
 from rethink.report_spec import Examples as Examples
 from rethink.report_spec import Line as Line
 from rethink.report_spec import Memorization as Memorization
+from rethink.report_spec import Overall as Overall
 from rethink.report_spec import Plot as Plot
 from rethink.report_spec import Points as Points
 from rethink.report_spec import Profile as Profile

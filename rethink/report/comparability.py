@@ -66,7 +66,9 @@ def reasons(
   # argument that was set on the command line. The recorded command line does.
   for argument in status["argv"]:
     field = argument.removeprefix("--config.").partition("=")[0]
-    if argument.startswith("--config.") and field in _COMPONENTS | _LISTS:
+    if not argument.startswith("--config.") or field not in outcome:
+      continue
+    if field in _COMPONENTS | _LISTS:
       if not any(reason.startswith(f"{field} ") for reason in differing):
         differing.append(f"{field} {_text(outcome[field])}, set by hand")
   # A different model explains most other differences, so it is named first.
@@ -125,7 +127,7 @@ def _same_call(expected: str, actual: str) -> bool:
   try:
     path, name, positional, named = specs.read(expected)
     actual_path, actual_name, _, complete = specs.read(actual)
-  except (SyntaxError, ValueError):  # no calls: compare the texts
+  except (SyntaxError, ValueError, RecursionError, MemoryError):  # no calls
     return expected == actual
   complete = dict(complete)
   return (

@@ -175,7 +175,9 @@ def _examples(
   """Draws clean and corrupted examples apart; the paper has no such lines."""
   for i, (label, name) in enumerate(plot.series):
     for n, record in enumerate(experiment.group(name).records):
-      rows = [row for row in record.rows if _ON_CLEAN in row]
+      rows = [
+        row for row in record.rows if {_ON_CLEAN, _ON_CORRUPTED} <= row.keys()
+      ]
       if not rows:
         continue
       epochs = [row["epoch"] for row in rows]

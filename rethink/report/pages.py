@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from rethink import errors, experiments
-from rethink.report import figures, results, tables, verdicts
+from rethink.report import figures, results, spreadsheets, tables, verdicts
 from rethink.storage import runs
 
 
@@ -98,7 +98,7 @@ def write(sections: Sequence[Section], out: pathlib.Path) -> None:
         (out / f"{figure.key}.png").write_bytes(figure.png)
       (out / f"{section.name}.md").write_text(markdown(section))
       (out / f"{section.name}.csv").write_text(
-        tables.csv_text(section.name, section.tables)
+        spreadsheets.csv_text(section.name, section.tables)
       )
       text = json.dumps(as_json(section), indent=1, ensure_ascii=False)
       (out / f"{section.name}.json").write_text(text + "\n")
@@ -197,7 +197,7 @@ def _table_context(table: tables.FilledTable) -> dict[str, Any]:
         "origin": tables.origin(row.group),
         "cells": [
           {
-            "text": results.text(cell, column.unit),
+            "text": results.bounded_text(cell, column.unit),
             "paper": results.paper_text(cell, column.unit),
             "withheld": bool(row.group.reduced),
             "difference": results.difference_text(cell, column.unit),
