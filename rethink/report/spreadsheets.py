@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rethink.report import tables
 
@@ -12,14 +12,23 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def rows_text(rows: Iterable[Sequence[Any]]) -> str:
-  """Returns rows as CSV; numbers stay numbers, and texts stay texts.
-
-  A text that a spreadsheet would compute gets an apostrophe in front.
-  """
+  """Returns rows as CSV; see `write_rows`."""
   content = io.StringIO()
-  out = csv.writer(content, lineterminator="\n")
-  out.writerows([_cell(value) for value in row] for row in rows)
+  write_rows(content, rows)
   return content.getvalue()
+
+
+def write_rows(file: TextIO, rows: Iterable[Sequence[Any]]) -> int:
+  """Writes rows as CSV and returns their number.
+
+  Numbers stay numbers. A text that a spreadsheet would compute gets an
+  apostrophe in front, and so stays a text.
+  """
+  out, written = csv.writer(file, lineterminator="\n"), 0
+  for row in rows:
+    out.writerow([_cell(value) for value in row])
+    written += 1
+  return written
 
 
 def _cell(value: Any) -> Any:

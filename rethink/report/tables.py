@@ -193,7 +193,9 @@ def markdown(table: FilledTable) -> str:
         cells.append(results.paper_text(cell, column.unit))
         cells.append(results.difference_text(cell, column.unit))
     rows.append([*cells, *origin(row.group), row.note])
-  notes = "".join(f"\n\n[{k}] {note}." for k, note in table.notes.items())
+  notes = "".join(
+    f"\n\n[{k}] {console.flat(note)}." for k, note in table.notes.items()
+  )
   return console.table(header, rows) + notes
 
 
