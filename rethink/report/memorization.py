@@ -153,12 +153,12 @@ def _losses(group: groups.Group, experiment: results.Results) -> list[str]:
   goal = f"{group.threshold:g}"
   floor = max(attainable.of(record).loss_floor for record in group.records)
   if floor:
-    goal += f" above the lowest that can be attained, {floor:.4f}"
+    goal += f" above the lowest that can be attained, {floor:.4f},"
   when = results.with_unit(fitted, _FIT)
-  reached = f"after {when}" if fitted.values else "never"
+  reached = f"reached after {when}" if fitted.values else "never reached"
   return [
     f"clean train loss {loss} after {epochs} epochs; the fit threshold of"
-    f" {goal} was {reached} reached"
+    f" {goal} was {reached}"
   ]
 
 
@@ -209,7 +209,8 @@ def _epochs(spec: experiments.Memorization, experiment: results.Results) -> str:
   if every > 1 and later and abs(statistics.fmean(later)) < every:
     return f"{text}, no later than true labels, at this resolution"
   if ratio.values:
-    text += f", {results.with_unit(ratio, relative)} those of true labels"
+    words = " as many as for true labels"
+    text += f", {results.with_unit(ratio, relative, words)}"
   return text
 
 

@@ -164,13 +164,13 @@ def format_number(value: float, unit: str, single: bool = False) -> str:
   return f"{value:,.0f}" if whole else f"{value:,.6g}"
 
 
-def with_unit(cell: Cell, column: experiments.Column) -> str:
-  """Formats a cell as `text` does, with the unit after the number."""
+def with_unit(cell: Cell, column: experiments.Column, words: str = "") -> str:
+  """Formats a cell as `text` does, with unit and words after the number."""
   shown = text(cell, column.unit)
   if not cell.values:
     return shown
   number, bracket, counts = shown.partition(" (")
-  return f"{number} {column.unit}{bracket}{counts}"
+  return f"{number} {column.unit}{words}{bracket}{counts}"
 
 
 def text(cell: Cell, unit: str) -> str:

@@ -56,12 +56,13 @@ def _runs(spec: experiments.Memorization | experiments.EarlyStopping) -> str:
 
 def _schedules(experiment: results.Results) -> set[str]:
   """Returns how the runs with random labels were trained, each way once."""
-  return {
+  found = {
     memorization.schedule(record)
     for spec in experiment.source.report.verdicts
     if isinstance(spec, experiments.Memorization)
     for record in experiment.group(spec.random).records
   }
+  return found - {""}
 
 
 def _verdict(
