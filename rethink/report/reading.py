@@ -6,6 +6,7 @@ field that the rest of the report uses, of the right type.
 
 import math
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ class DamagedError(errors.RethinkError):
   """A run directory cannot be used; the message names file and field."""
 
 
+_FILES = ("config.json", "status.json", "metrics.jsonl")
 # What a report uses of a run that is done: a type, or the fields of an object.
 _WORDS = {str: "a text", int: "a whole number", float: "a number"}
 _WORDS |= {list: "a list", bool: "true or false"}
@@ -56,14 +58,13 @@ _METRICS = (
   *("train/loss", "train/accuracy", "test/accuracy", "batch/accuracy"),
   *("train/accuracy_on_clean", "train/accuracy_on_corrupted"),
 )
-_OPTIONAL_STATUS = {
-  "host": str,
-  "method": str,
+_OPTIONAL_STATUS = {"host": str, "method": str}
+_NULLABLE_STATUS = {
   "test_overlap": int,
   "constant_since_epoch": int,
   "attainable": {},
 }
-_OPTIONAL_BOUNDS = {
+_BOUNDS = {
   "train_accuracy_ceiling": float,
   "train_loss_floor": float,
   "train_majority": float,
@@ -119,8 +120,12 @@ def read(
     _check(record, shown)
     if record.status and record.status["state"] == "done":
       _check_done(record, expected, shown)
+  except DamagedError:
+    raise
   except (errors.RethinkError, OSError, ValueError, RecursionError) as error:
     reason = errors.reason(error).replace(f"{folder}/", "")
+    if not any(name in reason for name in (*_FILES, "curves/")):
+      reason = f"{', '.join(_FILES)}: one cannot be read: {reason}"
     raise DamagedError(reason) from None
   return record
 
@@ -143,18 +148,21 @@ def _check_done(
 ) -> None:
   """Checks what is used of a run that is done."""
   config, status = record.config, record.status
+  _finite("config.json", config)
+  _finite("status.json", status)
   _fields("config.json", config, _CONFIG)
   _fields("status.json", status, _STATUS)
   _texts("status.json", "argv", status["argv"])
   _optional("status.json", status, _OPTIONAL_STATUS)
-  _optional("status.json", status.get("attainable") or {}, _OPTIONAL_BOUNDS)
+  _nullable("status.json", status, _NULLABLE_STATUS)
+  _nullable("status.json", status.get("attainable") or {}, _BOUNDS)
   for field in shown.fields:
     *path, name = field.split("/")
     inner: Any = status
     for part in path:
       inner = inner.get(part) if isinstance(inner, dict) else None
     if isinstance(inner, dict):
-      _optional("status.json", inner, {name: float})
+      _nullable("status.json", inner, {name: float})
   outcome = config["outcome"]
   kinds = {key: _kind(value) for key, value in expected.items()}
   kinds = {key: kind for key, kind in kinds.items() if kind is not None}
@@ -199,18 +207,35 @@ def _fields(where: str, found: Any, wanted: Mapping[str, Any]) -> None:
 
 
 def _optional(where: str, found: Any, wanted: Mapping[str, Any]) -> None:
+  """Checks those of the wanted fields that are there."""
+  _fields(where, found, {})
+  _fields(where, found, {k: v for k, v in wanted.items() if k in found})
+
+
+def _nullable(where: str, found: Any, wanted: Mapping[str, Any]) -> None:
   """Checks those of the wanted fields that are there and not null."""
   _fields(where, found, {})
-  there = {k: v for k, v in wanted.items() if found.get(k) is not None}
-  _fields(where, found, there)
+  known = {k: v for k, v in wanted.items() if found.get(k) is not None}
+  _fields(where, found, known)
 
 
 def _is(value: Any, kind: type) -> bool:
   if kind in (int, float) and isinstance(value, bool):
     return False
+  if kind is float and isinstance(value, int):
+    return abs(value) < sys.float_info.max
   if kind is float:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, float) and math.isfinite(value)
   return isinstance(value, kind)
+
+
+def _finite(where: str, value: Any) -> None:
+  """Checks that no number in a value is infinite or NaN."""
+  if isinstance(value, float) and not math.isfinite(value):
+    raise DamagedError(f"{where} has the number {value}")
+  if isinstance(value, (dict, list)):
+    for inner in value.values() if isinstance(value, dict) else value:
+      _finite(where, inner)
 
 
 def _texts(where: str, name: str, values: list[Any]) -> None:
