@@ -21,7 +21,7 @@ def summary(name: str, data_dir: str) -> str:
   folder = pathlib.Path(datasets.find(name, data_dir))
   for file in ("dataset_info.json", "features.json"):
     try:
-      json.loads((folder / file).read_text())
+      json.loads((folder / file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
       raise _damaged(folder / file, f"is damaged: {error}") from None
   # Imported here because it takes half a second, which `--help` need not wait.
