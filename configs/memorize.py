@@ -42,6 +42,16 @@ def get_config(run: str = "random/epochs30/seed0"):
   return ex.select(config, RUNS, run)
 
 
+_VERDICTS = tuple(
+  ex.Memorization(
+    name=f"Within {budget} epochs",
+    true=f"true/epochs{budget}",
+    random=f"random/epochs{budget}",
+    noise=f"gaussian/epochs{budget}",
+  )
+  for budget in _BUDGETS
+)
+
 REPORT = ex.Report(
   title="Does it memorize?",
   source="",
@@ -91,17 +101,14 @@ REPORT = ex.Report(
     )
     for budget in _BUDGETS
   ),
-  verdicts=tuple(
-    ex.Memorization(
-      name=f"Within {budget} epochs",
-      true=f"true/epochs{budget}",
-      random=f"random/epochs{budget}",
-      noise=f"gaussian/epochs{budget}",
-    )
-    for budget in _BUDGETS
-  ),
+  verdicts=(ex.Overall("In short", _VERDICTS), *_VERDICTS),
   notes=(
-    "A run is fitted when its clean train loss is at most 0.05 nats.",
+    "Yes means that the train accuracy covers at least 95 % of the way from"
+    " chance to what can be attained, no that it covers less than 5 % or is"
+    " within three standard deviations of chance, and partly that it lies"
+    " between.",
+    "Epochs to fit are counted until the clean train loss is at most 0.05 nats"
+    " above the lowest loss that can be attained.",
     "A model that fits random labels can memorize this training set. Its"
     " capacity then does not explain why it generalizes on the true labels.",
   ),

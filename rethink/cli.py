@@ -201,9 +201,12 @@ def run_name() -> str:
   """Returns "<config file's name>/<run>" for the run that --config names.
 
   Raises:
-    ConfigError: if --config names a group of runs.
+    ConfigError: if --config names a group of runs, or the name is no path
+      inside a folder.
   """
   stem, run = config_name()
+  if run:
+    experiments.check_name(run)
   if run and run not in getattr(_module(), "RUNS", [run]):
     raise errors.ConfigError(
       f"{run!r} of {stem} is a group of runs; use rethink.sweep to run them"

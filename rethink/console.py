@@ -36,8 +36,19 @@ def line(row: runs.Row, name: str) -> str:
   )
 
 
+def flat(text: str) -> str:
+  """Returns text for Markdown on one line, in which no markup begins."""
+  return " ".join(text.split()).replace("<", r"\<")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Returns a Markdown table whose columns also line up as plain text."""
+  """Returns a Markdown table whose columns also line up as plain text.
+
+  Line breaks in a cell become spaces, and bars and "<" are escaped.
+  """
+  header, *rows = (
+    [flat(cell).replace("|", r"\|") for cell in row] for row in (header, *rows)
+  )
   widths = [
     max(len(cell) for cell in column)
     for column in zip(header, *rows, strict=True)

@@ -81,7 +81,9 @@ def join(
   finally:
     late.cancel()
   if not is_first():
-    sys.stdout = open(os.devnull, "w")  # errors still appear on stderr
+    sys.stdout = open(
+      os.devnull, "w", encoding="utf-8"
+    )  # errors still appear on stderr
 
 
 def _expected() -> bool:

@@ -21,6 +21,7 @@ from rethink.report_spec import EarlyStopping as EarlyStopping
 from rethink.report_spec import Examples as Examples
 from rethink.report_spec import Line as Line
 from rethink.report_spec import Memorization as Memorization
+from rethink.report_spec import Overall as Overall
 from rethink.report_spec import Plot as Plot
 from rethink.report_spec import Points as Points
 from rethink.report_spec import Profile as Profile
@@ -69,12 +70,33 @@ def smoke(runs: Runs, **overrides: Any) -> Runs:
   }
 
 
+def check_name(name: str, kind: str = "run") -> None:
+  """Refuses a name that is no path inside a folder, as run directories are.
+
+  Raises:
+    ConfigError: if the name is empty, absolute, or has a part that is empty,
+      "." or "..", or a character that no path can have.
+  """
+  parts = name.replace("\\", "/").split("/")
+  if any(part in ("", ".", "..") for part in parts) or "\0" in name:
+    raise errors.ConfigError(
+      f"the {kind} name {name!r} would leave its folder or has an empty part;"
+      " use names joined by single slashes"
+    )
+
+
 def load_module(path: str | os.PathLike) -> types.ModuleType:
-  """Imports a config file as a module."""
+  """Imports a config file as a module.
+
+  Raises:
+    ConfigError: if the name of one of its runs would leave the folder of runs.
+  """
   spec = importlib.util.spec_from_file_location("rethink_config", path)
   assert spec and spec.loader  # holds for every path ending in .py
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
+  for name in getattr(module, "RUNS", ()):
+    check_name(name)
   return module
 
 

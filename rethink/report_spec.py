@@ -227,6 +227,18 @@ class Memorization(NamedTuple):
   paper: str = ""
 
 
+class Overall(NamedTuple):
+  """A verdict over several set-ups of one learner: does it memorize in any?
+
+  Attributes:
+    name: text before the answer.
+    of: the verdicts on the set-ups; the first with the strongest answer counts.
+  """
+
+  name: str
+  of: tuple[Memorization, ...]
+
+
 class EarlyStopping(NamedTuple):
   """A verdict on early stopping: the gain of the best epoch over the last one.
 
@@ -262,7 +274,7 @@ class Report(NamedTuple):
   question: str
   tables: tuple[Table, ...]
   figures: tuple[Plot, ...] = ()
-  verdicts: tuple[Memorization | EarlyStopping, ...] = ()
+  verdicts: tuple[Memorization | Overall | EarlyStopping, ...] = ()
   notes: tuple[str, ...] = ()
   train_examples: int = 0
   stand_ins: Mapping[str, str] = {}

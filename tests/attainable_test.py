@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from rethink import console, example, experiments
+from rethink import console, example
 from rethink.pipeline import attainable
-from rethink.report import comparability
+from rethink.report import attainable as report_attainable
 from rethink.storage import attained, runs
 from tests.conftest import random_examples
 
@@ -158,15 +158,11 @@ def test_what_limits_the_numbers_is_said(capsys):
 
 
 def test_a_report_marks_test_examples_that_were_trained_on():
-  report = experiments.Report("", "", "", (), stand_ins={"copy": "a copy"})
-  for dataset, overlap, remark in (
-    ("digits", 0, ""),
-    ("copy:1.0.0", 0, "a copy"),
-    ("digits", 1500, "1,500 test examples are training examples"),
-    ("copy", 2, "a copy; 2 test examples are training examples"),
-  ):
-    record = _record((1.0,))._replace(
-      config={"outcome": {"dataset": dataset}},
-      status={"test_overlap": overlap},
-    )
-    assert comparability.remark(record, report) == remark
+  record = _record((1.0,))
+  for overlap in (0, 2, 1500):
+    facts = {"train_majority": 0.1}
+    data = {"train": 9, "test": 1600}
+    status = {"test_overlap": overlap, "data": data, "attainable": facts}
+    found = report_attainable.remarks(record._replace(status=status))
+    said = f"{overlap:,} of 1,600 test examples are training examples"
+    assert found == ([said] if overlap else [])

@@ -64,13 +64,13 @@ def test_a_run_that_is_kept_again_replaces_the_old_one(tmp_path):
   assert json.loads(path.read_text())["test/accuracy"] == 0.1
 
 
-def test_curves_of_an_older_run_do_not_stay(tmp_path):
+def test_curves_of_an_older_run_are_set_aside(tmp_path):
   for name in ("old", "new"):
     run = report_runs.write(tmp_path / name, table1_cifar10, _NAME)
     run.log_curve(name, x=[1])
     archive.keep(_found(tmp_path / name), tmp_path / "kept")
   curves = tmp_path / "kept" / "table1_cifar10" / _NAME / "curves"
-  assert [path.name for path in curves.iterdir()] == ["new.npz"]
+  assert {p.name for p in curves.iterdir()} == {"new.npz", "old.npz.replaced"}
 
 
 def test_what_is_kept_can_be_kept_elsewhere_but_not_in_its_own_place(tmp_path):

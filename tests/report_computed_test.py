@@ -112,7 +112,8 @@ def test_a_verdict_says_fitted_without_a_loss_or_epochs(found):
   section = pages.build_section(found)
   (verdict,) = section.verdicts
   assert verdict.answer == (
-    "random labels fitted: 100.00 % train, 10.00 % test"
+    "yes, it memorizes random labels: 100.00 % train (chance 10.00 %), 10.00 %"
+    " test"
   )
   assert "20.0 with true labels" in verdict.details
 

@@ -38,6 +38,8 @@ def test_every_row_line_and_verdict_names_runs_that_exist(name):
   for verdict in report.verdicts:
     if isinstance(verdict, experiments.EarlyStopping):
       named.add(verdict.runs)
+    elif isinstance(verdict, experiments.Overall):
+      assert set(verdict.of) <= set(report.verdicts)
     else:
       named |= {verdict.true, verdict.random, verdict.noise}
   assert named - {""} <= known

@@ -38,7 +38,7 @@ def write(
   images: int = 50_000,
   dataset: str = "",
   parameters: int = 0,
-  changed: float = 0.0,
+  changed: float | None = None,
   **fields,
 ) -> runs.Run:
   """Writes the run `name` of a config module under `root`, by the real writer.
@@ -52,7 +52,7 @@ def write(
     images: in the training split.
     dataset: instead of the config's.
     parameters: of the network; by default the paper's.
-    changed: fraction of labels.
+    changed: fraction of labels; by default as random labels of ten classes.
     **fields: of the config, that differ from the run's.
   """
   config = module.get_config(name)
@@ -64,6 +64,8 @@ def write(
   run = runs.Run(folder, resolved.outcome, resolved.bookkeeping)
   run.start()
   run.check_data({"name": config.dataset, "fingerprint": "0" * 32})
+  if changed is None:
+    changed = 0.9 if "random_labels()" in config.corruptions else 0.0
   known = PARAMETERS[config.model] if config.model in PARAMETERS else 1
   run.update(
     device="cpu",

@@ -20,7 +20,7 @@ def write(path: str, data_dir: str = DATA_DIR) -> None:
   digits = datasets.load("digits", data_dir)
   names, labels = digits.names["train"], digits.splits["train"].label
   swapped = {3: 8, 8: 3}
-  with open(path, "w", newline="") as file:
+  with open(path, "w", newline="", encoding="utf-8") as file:
     rows = csv.writer(file)
     rows.writerow(["name", "label"])
     for row, (name, label) in enumerate(zip(names, labels, strict=True)):

@@ -32,7 +32,7 @@ def write(archive: str, kind: str, path: str, official: bool = False) -> None:
   with np.load(archive) as arrays:
     true, labels = arrays["clean_label"], arrays[kind]
   counts = dict.fromkeys(CLASSES, 0)
-  with open(path, "w", newline="") as file:
+  with open(path, "w", newline="", encoding="utf-8") as file:
     rows = csv.writer(file)
     rows.writerow(["name", "label"])
     for position, (old, new) in enumerate(zip(true, labels, strict=True)):

@@ -39,7 +39,11 @@ def available_bytes() -> int:
 
 def _left_by_groups() -> list[int]:
   """Returns the bytes that each control group of this process has left."""
-  lines = _OWN_GROUPS.read_text().splitlines() if _OWN_GROUPS.exists() else []
+  lines = (
+    _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    if _OWN_GROUPS.exists()
+    else []
+  )
   left = []
   for _, controllers, path in (line.split(":", 2) for line in lines):
     if controllers and "memory" not in controllers.split(","):
@@ -53,9 +57,9 @@ def _left_by_groups() -> list[int]:
       # Some groups have no limit (their file says "max"), and a container does
       # not see the groups above its own.
       with contextlib.suppress(OSError, ValueError):
-        allowed = int((folder / limit).read_text())
-        used = int((folder / use).read_text())
-        stat = (folder / "memory.stat").read_text().split()
+        allowed = int((folder / limit).read_text(encoding="utf-8"))
+        used = int((folder / use).read_text(encoding="utf-8"))
+        stat = (folder / "memory.stat").read_text(encoding="utf-8").split()
         cached = stat[stat.index(f"{prefix}inactive_file") + 1]
         left.append(allowed - used + int(cached))
   return left
@@ -64,7 +68,7 @@ def _left_by_groups() -> list[int]:
 def reset_peak() -> None:
   """Restarts the measurement of `peak_bytes` where the system can (Linux)."""
   with contextlib.suppress(OSError):
-    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def peak_bytes() -> int:

@@ -150,7 +150,7 @@ def _frames_written(
   try:
     with partial.open("rb") as file:
       same = file.read(len(header)) == header
-    done = int(mark.read_text())
+    done = int(mark.read_text(encoding="utf-8"))
     long_enough = partial.stat().st_size >= len(header) + done * frame
     return done if same and long_enough else 0
   except (OSError, ValueError):

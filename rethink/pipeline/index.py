@@ -250,7 +250,7 @@ def _stamp(directory: pathlib.Path) -> list:
   sizes = [[f.name, f.stat().st_size] for f in found if f.name not in ours]
   # Shards are padded, so that their sizes may be equal by chance; this file has
   # the numbers of bytes that are used.
-  return [(directory / "dataset_info.json").read_text(), *sizes]
+  return [(directory / "dataset_info.json").read_text(encoding="utf-8"), *sizes]
 
 
 def _store(path: pathlib.Path, found: Index) -> None:

@@ -132,7 +132,9 @@ def _splits(
   # is not the order of the archive.
   names = sorted(piece.name for piece in found)
   labels = dict(
-    zip(names, path.read_text().split(), strict=False)  # tests have fewer
+    zip(
+      names, path.read_text(encoding="utf-8").split(), strict=False
+    )  # tests have fewer
   )
   validation = [p._replace(label=to_label(labels[p.name])) for p in found]
   return {"train": train, "validation": validation}

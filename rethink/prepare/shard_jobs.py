@@ -96,7 +96,7 @@ def write_shard(
   final = pathlib.Path(path)
   mark = final.parent / DONE / f"{final.name}.json"
   if mark.exists():
-    known = Written(**json.loads(mark.read_text()))
+    known = Written(**json.loads(mark.read_text(encoding="utf-8")))
     # Without --skip_damaged a shard with gaps is written again, and raises.
     if skip_damaged or not known.skipped:
       return known

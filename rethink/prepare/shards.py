@@ -187,7 +187,9 @@ def _begin(folder: pathlib.Path, plan: Plan, root: pathlib.Path) -> None:
       digest.update(repr(image).encode())
       total += image.size
   same = folder / _PLAN
-  if not same.exists() or same.read_text() != digest.hexdigest():
+  if (
+    not same.exists() or same.read_text(encoding="utf-8") != digest.hexdigest()
+  ):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / shard_jobs.DONE).mkdir(parents=True)
     free = shutil.disk_usage(root).free

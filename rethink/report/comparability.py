@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rethink import experiments, specs
-from rethink.storage import attained, runs
+from rethink.storage import runs
 
 # Fields that do not change what is measured: seeds, the batch size of
 # evaluation, further metrics, and how a linear system is solved.
@@ -66,7 +66,9 @@ def reasons(
   # argument that was set on the command line. The recorded command line does.
   for argument in status["argv"]:
     field = argument.removeprefix("--config.").partition("=")[0]
-    if argument.startswith("--config.") and field in _COMPONENTS | _LISTS:
+    if not argument.startswith("--config.") or field not in outcome:
+      continue
+    if field in _COMPONENTS | _LISTS:
       if not any(reason.startswith(f"{field} ") for reason in differing):
         differing.append(f"{field} {_text(outcome[field])}, set by hand")
   # A different model explains most other differences, so it is named first.
@@ -76,13 +78,9 @@ def reasons(
 
 
 def remark(record: runs.Record, report: experiments.Report) -> str:
-  """Returns the remark on a stand-in data set or test split; "" for none."""
+  """Returns the remark on a stand-in data set; "" if it is none."""
   dataset = _name(record.config["outcome"]["dataset"])
-  found = [report.stand_ins[dataset]] if dataset in report.stand_ins else []
-  overlap = attained.test_overlap(record)
-  if overlap:
-    found.append(f"{overlap:,} test examples are training examples")
-  return "; ".join(found)
+  return report.stand_ins[dataset] if dataset in report.stand_ins else ""
 
 
 def setup_differences(first: runs.Record, record: runs.Record) -> str:
@@ -129,7 +127,7 @@ def _same_call(expected: str, actual: str) -> bool:
   try:
     path, name, positional, named = specs.read(expected)
     actual_path, actual_name, _, complete = specs.read(actual)
-  except (SyntaxError, ValueError):  # no calls: compare the texts
+  except (SyntaxError, ValueError, RecursionError, MemoryError):  # no calls
     return expected == actual
   complete = dict(complete)
   return (

@@ -92,6 +92,22 @@ def _curves(
   return paper
 
 
+def cells(
+  plot: experiments.Against, experiment: results.Results
+) -> dict[str, results.Cell]:
+  """Returns the cells of the table that a figure draws, by name of runs."""
+  known = experiment.source.report.tables
+  table = next(table for table in known if table.key == plot.table)
+  column = _column(plot, experiment)
+  rows = {row.runs: row for row in table.rows}
+  return {
+    name: experiment.cell(rows[name], column)
+    for series in plot.series
+    for _, name in series.points
+    if experiment.group(name).expected
+  }
+
+
 def _against(
   axes: mpl_axes.Axes,
   plot: experiments.Against,
@@ -99,28 +115,21 @@ def _against(
   comparable: bool,
 ) -> bool:
   """Draws a column of a table; returns whether the paper has such points."""
-  table = next(
-    t for t in experiment.source.report.tables if t.key == plot.table
-  )
-  column = next(c for c in table.columns if c.key == plot.column)
-  rows = {row.runs: row for row in table.rows}
+  column = _column(plot, experiment)
+  drawn = cells(plot, experiment)
   paper = False
   for i, series in enumerate(plot.series):
     look: Look = style.look(i)
-    cells = [
-      (x, experiment.cell(rows[name], column))
-      for x, name in series.points
-      if experiment.group(name).expected
-    ]
-    if not any(cell.values for _, cell in cells):
+    points = [(x, drawn[name]) for x, name in series.points if name in drawn]
+    if not any(cell.values for _, cell in points):
       continue
-    x = [value for value, _ in cells]
-    mean = [cell.mean if cell.values else np.nan for _, cell in cells]  # a gap
-    std = [cell.std or 0.0 for _, cell in cells]
+    x = [value for value, _ in points]
+    mean = [cell.mean if cell.values else np.nan for _, cell in points]  # a gap
+    std = [cell.std or 0.0 for _, cell in points]
     axes.errorbar(x, mean, yerr=std, capsize=2, label=series.label, **look)
     printed = [
       (x, cell.paper)
-      for x, cell in cells
+      for x, cell in points
       if isinstance(cell.paper, (int, float))
     ]
     if printed:
@@ -141,6 +150,14 @@ def _against(
   _scale(axes, plot.log)
   _legend(axes, paper and comparable)
   return paper
+
+
+def _column(
+  plot: experiments.Against, experiment: results.Results
+) -> experiments.Column:
+  known = experiment.source.report.tables
+  table = next(table for table in known if table.key == plot.table)
+  return next(column for column in table.columns if column.key == plot.column)
 
 
 def _profile(
@@ -175,7 +192,9 @@ def _examples(
   """Draws one line for clean and one for corrupted examples."""
   for i, (label, name) in enumerate(plot.series):
     for n, record in enumerate(experiment.group(name).records):
-      rows = [row for row in record.rows if _ON_CLEAN in row]
+      rows = [
+        row for row in record.rows if {_ON_CLEAN, _ON_CORRUPTED} <= row.keys()
+      ]
       if not rows:
         continue
       epochs = [row["epoch"] for row in rows]

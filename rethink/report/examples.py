@@ -1,12 +1,14 @@
 """Export of per-example results: when each was fitted, how often forgotten."""
 
-import csv
 import os
-from collections.abc import Iterable
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from rethink.report import results
+from rethink import errors
+from rethink.report import output, results, spreadsheets
 from rethink.storage import runs
 
 _COLUMNS = (
@@ -54,16 +56,33 @@ def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def export(path: str | os.PathLike, loaded: Iterable[results.Results]) -> int:
-  """Writes one CSV row per example of each finished run; returns the count."""
-  written = 0
-  with open(path, "w", newline="") as f:
-    out = csv.writer(f, lineterminator="\n")
-    out.writerow(_COLUMNS)
-    for experiment in loaded:
-      for name in experiment.source.groups:
-        for seed, record in experiment.group(name).done.items():
+  """Writes one CSV row per example of each finished run; returns the count.
+
+  Raises:
+    ConfigError: if a file of examples cannot be read, or the CSV not written.
+  """
+  try:
+    with (
+      output.replacing(pathlib.Path(path)) as partial,
+      partial.open("w", encoding="utf-8", newline="") as file,
+    ):
+      spreadsheets.write_rows(file, [_COLUMNS])
+      return spreadsheets.write_rows(file, _rows(loaded))
+  except OSError as error:
+    raise errors.ConfigError(
+      f"--export_examples={path} cannot be written: {error.strerror}"
+    ) from None
+
+
+def _rows(loaded: Iterable[results.Results]) -> Iterator[Sequence[Any]]:
+  for experiment in loaded:
+    for name in experiment.source.groups:
+      for seed, record in experiment.group(name).done.items():
+        try:
           columns = [c.tolist() for c in scores(record.workdir).values()]
-          for row in zip(*columns, strict=True):
-            out.writerow((experiment.source.name, f"{name}/{seed}", *row))
-            written += 1
-  return written
+        except ValueError as error:  # of a file that is named like ours
+          raise errors.ConfigError(
+            f"{record.workdir / 'examples'}: {error}"
+          ) from None
+        for row in zip(*columns, strict=True):
+          yield (experiment.source.name, f"{name}/{seed}", *row)

@@ -38,6 +38,8 @@ def all_of(experiment: results.Results) -> list[Figure]:
       paper = drawing.draw(axes, plot, experiment, comparable)
       if axes.lines:
         caption = _caption(experiment, labels, paper, comparable)
+        if isinstance(plot, experiments.Against):
+          caption += _without_value(experiment, plot, labels)
         figures.append(
           Figure(key, plot.title, caption, style.svg(drawn), style.png(drawn))
         )
@@ -82,11 +84,30 @@ def _caption(
   missing = [
     labels[group.name] for group in groups if group.expected and not group.done
   ]
-  if missing:
-    few, rest = missing[:5], missing[5:]
-    text += f" Missing: {', '.join(few)}"
-    text += f" and {len(rest)} more." if rest else "."
-  return text
+  return text + _few("Missing", missing)
+
+
+def _without_value(
+  experiment: results.Results, plot: experiments.Against, labels: dict[str, str]
+) -> str:
+  """Names the runs that are done but have no number in the figure's column."""
+  cells = drawing.cells(plot, experiment)
+  return _few(
+    "Without a value, as no run reached it",
+    [
+      labels[name]
+      for name, cell in cells.items()
+      if cell.never and not cell.values
+    ],
+  )
+
+
+def _few(title: str, names: Sequence[str]) -> str:
+  """Returns a sentence with the first of some names; "" without any."""
+  if not names:
+    return ""
+  rest = f" and {len(names) - 5} more" if len(names) > 5 else ""
+  return f" {title}: {', '.join(names[:5])}{rest}."
 
 
 def _ends(counts: Sequence[int]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rethink import experiments
+from rethink.report import judgements
 from rethink.storage import attained, runs
 
 
@@ -85,7 +86,11 @@ def generalization_error(
 
 
 def epochs_to_fit(run: FinishedRun, column: experiments.Column) -> float | None:
-  """Returns the first epoch whose clean train loss is at most the threshold."""
+  """Returns the first epoch whose clean train loss is at most the threshold.
+
+  Of data whose equal images have different labels it is the first epoch within
+  the threshold of the lowest loss that they permit.
+  """
   del column
   return attained.epochs_to_fit(run.record, run.threshold)
 
@@ -103,8 +108,11 @@ def epochs_to_settle(
   """Returns the first epoch whose clean train loss is near the final one.
 
   Near means at most `column.level` nats above it. Unlike `epochs_to_fit` this
-  has a value for a run that never fits.
+  has a value for a run whose loss stays above the threshold; None for one that
+  ends far from the accuracy that its labels permit, which never fits.
   """
+  if not judgements.has_memorized(run.record):
+    return None
   rows = run.record.rows
   return runs.epochs_to_fit(rows, rows[-1]["train/loss"] + column.level)
 

@@ -9,8 +9,15 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from rethink import errors, experiments
-from rethink.report import figures, results, tables, verdicts
+from rethink import console, errors, experiments
+from rethink.report import (
+  figures,
+  output,
+  results,
+  spreadsheets,
+  tables,
+  verdicts,
+)
 from rethink.storage import runs
 
 
@@ -26,6 +33,7 @@ class Section(NamedTuple):
     figures: the drawn figures.
     finished: run name to record, for every run that is done.
     counts: a sentence with the numbers of runs and of agreements.
+    damaged: run name to the reason why it cannot be read.
   """
 
   name: str
@@ -36,6 +44,7 @@ class Section(NamedTuple):
   figures: list[figures.Figure]
   finished: dict[str, runs.Record]
   counts: str
+  damaged: dict[str, str]
 
   @property
   def notes_title(self) -> str:
@@ -46,16 +55,13 @@ class Section(NamedTuple):
 
 
 def build_section(experiment: results.Results) -> Section:
-  """Reads the runs of an experiment and builds its tables and figures.
-
-  Raises:
-    ConfigError: if a run directory cannot be read; the message names it.
-  """
+  """Reads the runs of an experiment and builds its tables and figures."""
   filled = tables.all_of(experiment)
-  finished = {}
+  finished, damaged = {}, {}
   for name in experiment.source.groups:
-    done = experiment.group(name).done
-    finished |= {f"{name}/{seed}": record for seed, record in done.items()}
+    group = experiment.group(name)
+    finished |= {f"{name}/{seed}": run for seed, run in group.done.items()}
+    damaged |= {f"{name}/{seed}": why for seed, why in group.damaged.items()}
   return Section(
     name=experiment.source.name,
     smoke=experiment.source.smoke,
@@ -64,15 +70,18 @@ def build_section(experiment: results.Results) -> Section:
     tables=filled,
     figures=figures.all_of(experiment),
     finished=finished,
-    counts=_counts(filled),
+    counts=_counts(filled, len(damaged)),
+    damaged=damaged,
   )
 
 
-def _counts(filled: Sequence[tables.FilledTable]) -> str:
+def _counts(filled: Sequence[tables.FilledTable], damaged: int) -> str:
   rows = [row for table in filled for row in table.rows]
   groups = {row.group.name: row.group for row in rows}.values()
   done = sum(len(group.done) for group in groups)
   text = f"{done} of {sum(group.expected for group in groups)} runs are done."
+  if damaged:
+    text += f" {damaged} cannot be read."
   cells = [cell for row in rows for cell in row.cells]
   judged = [cell for cell in cells if cell.agrees is not None]
   if judged:
@@ -84,25 +93,36 @@ def _counts(filled: Sequence[tables.FilledTable]) -> str:
   return text
 
 
-def write(sections: Sequence[Section], out: pathlib.Path) -> None:
+def write(
+  sections: Sequence[Section], out: pathlib.Path, replace: bool = False
+) -> None:
   """Writes the files of all experiments and the page.
 
+  Args:
+    sections: the experiments.
+    out: the folder; made if there is none.
+    replace: whether a report that shows more runs may be replaced.
+
   Raises:
-    ConfigError: if the folder cannot be written.
+    ConfigError: if the folder cannot be written, or holds a report that shows
+      more runs, or files of somebody else.
   """
+  new = {section.name: set(section.finished) for section in sections}
+  output.check(out, new, replace)
   try:
     out.mkdir(parents=True, exist_ok=True)
     for section in sections:
       for figure in section.figures:
-        (out / f"{figure.key}.svg").write_text(figure.svg)
-        (out / f"{figure.key}.png").write_bytes(figure.png)
-      (out / f"{section.name}.md").write_text(markdown(section))
-      (out / f"{section.name}.csv").write_text(
-        tables.csv_text(section.name, section.tables)
+        output.write(out / f"{figure.key}.svg", figure.svg)
+        output.write(out / f"{figure.key}.png", figure.png)
+      output.write(out / f"{section.name}.md", markdown(section))
+      output.write(
+        out / f"{section.name}.csv",
+        spreadsheets.csv_text(section.name, section.tables),
       )
       text = json.dumps(as_json(section), indent=1, ensure_ascii=False)
-      (out / f"{section.name}.json").write_text(text + "\n")
-    (out / "index.html").write_text(html(sections))
+      output.write(out / f"{section.name}.json", text + "\n")
+    output.write(out / "index.html", html(sections))
   except OSError as error:
     raise errors.ConfigError(
       f"--out={out} cannot be written: {error.strerror}"
@@ -116,8 +136,10 @@ def markdown(section: Section) -> str:
     f"# {title}" + (" (small variant)" if section.smoke else ""),
     section.report.question,
     "\n".join(
-      f"- **{v.subject}:** {v.answer}."
-      + "".join(f" {part}." for part in (v.details, v.made) if part)
+      f"- **{v.subject}:** {console.flat(v.answer)}."
+      + "".join(
+        f" {console.flat(part)}." for part in (v.details, v.made) if part
+      )
       + (f" Paper: {v.paper}." if v.paper else "")
       for v in section.verdicts
     ),
@@ -127,11 +149,20 @@ def markdown(section: Section) -> str:
     parts += [f"## {table.spec.title}", tables.markdown(table)]
   for figure in section.figures:
     parts.append(
-      f"![{figure.title}]({figure.key}.svg)\n\n{figure.title}. {figure.caption}"
+      f"![{figure.title}]({figure.key}.svg)\n\n{figure.title}."
+      f" {console.flat(figure.caption)}"
     )
   if section.report.notes:
     parts.append(f"## {section.notes_title}")
     parts.append("\n".join(f"- {note}" for note in section.report.notes))
+  if section.damaged:
+    parts.append("## Runs that cannot be read")
+    parts.append(
+      "\n".join(
+        f"- {console.flat(n)}: {console.flat(w)}"
+        for n, w in section.damaged.items()
+      )
+    )
   parts.append(
     "Made by `python -m rethink.report`; do not edit."
     f" `{section.name}.json` lists the runs behind each number."
@@ -147,6 +178,7 @@ def as_json(section: Section) -> dict[str, Any]:
     "source": section.report.source,
     "verdicts": [verdict._asdict() for verdict in section.verdicts],
     "counts": section.counts,
+    **({"damaged": section.damaged} if section.damaged else {}),
     "notes": list(section.report.notes),
     "tables": tables.as_json(section.tables),
     "figures": [
@@ -162,7 +194,7 @@ def html(sections: Sequence[Section]) -> str:
   environment = jinja2.Environment(
     autoescape=True, undefined=jinja2.StrictUndefined
   )
-  template = environment.from_string(source.read_text())
+  template = environment.from_string(source.read_text(encoding="utf-8"))
   shown = [
     {
       **section._asdict(),
@@ -197,7 +229,7 @@ def _table_context(table: tables.FilledTable) -> dict[str, Any]:
         "origin": tables.origin(row.group),
         "cells": [
           {
-            "text": results.text(cell, column.unit),
+            "text": results.bounded_text(cell, column.unit),
             "paper": results.paper_text(cell, column.unit),
             "withheld": bool(row.group.reduced),
             "difference": results.difference_text(cell, column.unit),

@@ -6,45 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rethink import errors, experiments
-from rethink.report import comparability, measures, sources
-from rethink.storage import runs
+from rethink.report import attainable, groups, measures, sources
 
 _FACTORS = {"%": 100.0, "points": 100.0}
-
-
-class Group(NamedTuple):
-  """Runs that differ only in their seed.
-
-  Attributes:
-    name: name of the runs, without "/seed<k>".
-    expected: number of runs there should be: one for each seed that any run of
-      the experiment has used; 0 if the experiment has no such runs.
-    done: "seed<k>" to the record of a run that is done and counted.
-    unfinished: for each other run that exists, its state or the reason why it
-      cannot be averaged with the ones in `done`.
-    reduced: reasons why the runs are not comparable with the paper; () if they
-      are comparable.
-    remark: remark on the data set, "" for none.
-    threshold: nats; a run fits when its clean train loss is at most this.
-  """
-
-  name: str
-  expected: int
-  done: dict[str, runs.Record]
-  unfinished: tuple[str, ...]
-  reduced: tuple[str, ...]
-  remark: str
-  threshold: float
-
-  @property
-  def records(self) -> list[runs.Record]:
-    """The records of the runs that are done, in the order of seeds."""
-    return list(self.done.values())
-
-  @property
-  def missing(self) -> int:
-    """The number of expected runs that were never started."""
-    return self.expected - len(self.done) - len(self.unfinished)
 
 
 class Cell(NamedTuple):
@@ -58,6 +22,7 @@ class Cell(NamedTuple):
       or if the runs are not comparable with it.
     agrees: whether the difference is within the tolerance; None if it is not
       judged.
+    ceiling: the highest number that the data permit; None if they permit any.
   """
 
   values: tuple[float, ...]
@@ -65,6 +30,7 @@ class Cell(NamedTuple):
   paper: float | str | None
   difference: float | None
   agrees: bool | None
+  ceiling: float | None = None
 
   @property
   def mean(self) -> float:
@@ -94,45 +60,62 @@ class Results:
       threshold: nats; overrides the fit threshold of the runs' configs.
     """
     self.source, self.root, self._threshold = source, root, threshold
-    self._groups: dict[str, Group] = {}
+    self._groups: dict[str, groups.Group] = {}
     # Configs name five seeds. A seed that no run has used was never asked for,
     # so it does not count as missing.
     folder = source.folder(root)
     begun = [r for r in source.runs if (folder / r / "config.json").exists()]
-    self._seeds = {_seed(run) for run in begun} or {"seed0"}
+    self._seeds = {groups.seed(run) for run in begun} or {"seed0"}
     self._parameters = {
       row.runs: row.parameters
       for table in source.report.tables
       for row in table.rows
     }
 
-  def group(self, name: str) -> Group:
-    """Returns the runs called `name`/seed<k>.
-
-    Raises:
-      ConfigError: if a run directory cannot be read; the message names it.
-    """
+  def group(self, name: str) -> groups.Group:
+    """Returns the runs called `name`/seed<k>; damaged ones are named."""
     if name not in self._groups:
-      self._groups[name] = self._read_group(name)
+      self._groups[name] = groups.read(
+        self.source,
+        self.root,
+        name,
+        self._seeds,
+        self._threshold,
+        self._parameters[name] if name in self._parameters else 0,
+      )
     return self._groups[name]
+
+  def by_seed(
+    self, row: experiments.Row, column: experiments.Column
+  ) -> dict[str, float | None]:
+    """Returns a column's number for each run of a row, in the column's unit."""
+    measure = _measure(column.measure)
+    factor = _FACTORS[column.unit] if column.unit in _FACTORS else 1.0
+    numbers = {
+      seed: measure(run, column) for seed, run in self._finished(row).items()
+    }
+    return {
+      seed: None if number is None else factor * number
+      for seed, number in numbers.items()
+    }
+
+  def _finished(self, row: experiments.Row) -> dict[str, measures.FinishedRun]:
+    group = self.group(row.runs)
+    bases = self.group(row.baseline).done if row.baseline else {}
+    return {
+      seed: measures.FinishedRun(
+        record, group.threshold, bases[seed] if seed in bases else None
+      )
+      for seed, record in group.done.items()
+    }
 
   def cell(self, row: experiments.Row, column: experiments.Column) -> Cell:
     """Returns a column's number for a row's runs, beside the paper's."""
-    measure = _measure(column.measure)
     group = self.group(row.runs)
     base = self.group(row.baseline) if row.baseline else None
-    baselines = base.done if base else {}
-    finished = [
-      measures.FinishedRun(
-        record,
-        group.threshold,
-        baselines[seed] if seed in baselines else None,
-      )
-      for seed, record in group.done.items()
-    ]
-    numbers = [measure(run, column) for run in finished]
-    factor = _FACTORS[column.unit] if column.unit in _FACTORS else 1.0
-    values = tuple(factor * value for value in numbers if value is not None)
+    finished = self._finished(row).values()
+    numbers = self.by_seed(row, column).values()
+    values = tuple(value for value in numbers if value is not None)
     paper = row.paper[column.key] if column.key in row.paper else None
     difference = agrees = None
     relative = column.measure.startswith("relative_")
@@ -151,78 +134,16 @@ class Results:
       own(run, column) is None and (not relative or run.baseline is not None)
       for run in finished
     )
-    return Cell(values, never, paper, difference, agrees)
+    ceiling = None
+    if column.measure == "end" and column.metric == "train/accuracy":
+      bounds = (attainable.of(run.record).ceiling for run in finished)
+      lowest = min(bounds, default=1.0)
+      ceiling = 100 * lowest if lowest < 1.0 else None
+    return Cell(values, never, paper, difference, agrees, ceiling)
 
-  def _read_group(self, name: str) -> Group:
-    folder = self.source.folder(self.root)
-    known = [
-      run
-      for run in self.source.runs
-      if run == f"{name}/{_seed(run)}" and _seed(run) in self._seeds
-    ]
-    done, unfinished, reduced, remarks = {}, [], {}, {}
-    threshold = self._threshold
-    for run in known:
-      record = runs.read(folder / run)
-      config = self.source.get_config(run).to_dict()
-      bookkeeping = config.pop("bookkeeping")
-      if record.config:
-        bookkeeping = record.config["bookkeeping"]
-      if threshold is None and runs.method_name(config) != "interpolate":
-        threshold = bookkeeping["fit_threshold"]
-      if not record.status:
-        continue
-      seed = _seed(run)
-      try:
-        state = record.status["state"]
-        if state == "done":
-          _check_complete(record)
-          differences = done and comparability.setup_differences(
-            next(iter(done.values())), record
-          )
-          if differences:
-            unfinished.append(f"{seed}, which has {differences}")
-            continue
-          done[seed] = record
-          why = comparability.reasons(
-            config,
-            record,
-            self.source.report,
-            self._parameters[name] if name in self._parameters else 0,
-          )
-          reduced |= dict.fromkeys(why)
-          remarks[comparability.remark(record, self.source.report)] = None
-        else:
-          epoch = record.rows[-1]["epoch"] if record.rows else 0
-          unfinished.append(f"{seed} {state} at epoch {epoch}")
-      except KeyError as error:
-        raise errors.ConfigError(
-          f"{folder / run}: config.json or status.json has no field {error};"
-          " delete this run directory and run it again"
-        ) from None
-    return Group(
-      name,
-      len(known),
-      done,
-      tuple(unfinished),
-      tuple(reduced),
-      "; ".join(filter(None, remarks)),
-      threshold or 0.0,
-    )
-
-
-def _check_complete(record: runs.Record) -> None:
-  last = record.rows[-1]["step"] if record.rows else "none"
-  if last != record.status["step"]:
-    raise errors.ConfigError(
-      f"{record.workdir / 'metrics.jsonl'} ends at step {last}, but status.json"
-      f" says that the run ended at step {record.status['step']}; restore the"
-      " file, or delete this run directory and run it again"
-    )
-
-
-def _seed(run: str) -> str:
-  return run.rpartition("/")[2]
+  def number(self, runs_name: str, column: experiments.Column) -> str:
+    """Returns a column's number for runs as a table shows it, with its unit."""
+    return with_unit(self.cell(experiments.Row((), runs_name), column), column)
 
 
 def format_number(value: float, unit: str, single: bool = False) -> str:
@@ -243,6 +164,15 @@ def format_number(value: float, unit: str, single: bool = False) -> str:
   return f"{value:,.0f}" if whole else f"{value:,.6g}"
 
 
+def with_unit(cell: Cell, column: experiments.Column, words: str = "") -> str:
+  """Formats a cell as `text` does, with unit and words after the number."""
+  shown = text(cell, column.unit)
+  if not cell.values:
+    return shown
+  number, bracket, counts = shown.partition(" (")
+  return f"{number} {column.unit}{words}{bracket}{counts}"
+
+
 def text(cell: Cell, unit: str) -> str:
   """Formats a cell as "mean ± std"; "never" or a dash if it has no value."""
   if not cell.values:
@@ -253,6 +183,13 @@ def text(cell: Cell, unit: str) -> str:
   if cell.never:
     number += f" ({len(cell.values)} of {len(cell.values) + cell.never} runs)"
   return number
+
+
+def bounded_text(cell: Cell, unit: str) -> str:
+  """Formats a cell, with its ceiling if the data set one."""
+  if cell.ceiling is None:
+    return text(cell, unit)
+  return f"{text(cell, unit)}, ceiling {format_number(cell.ceiling, unit)}"
 
 
 def paper_text(cell: Cell, unit: str) -> str:

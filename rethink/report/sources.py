@@ -105,4 +105,6 @@ def _source(stem: str, module: types.ModuleType, smoke: bool) -> Source:
     for run in module.RUNS
     if run.startswith(experiments.SMOKE) == smoke
   )
+  for plot in module.REPORT.figures:
+    experiments.check_name(plot.key, "figure's")
   return Source(stem, smoke, module.REPORT, runs, module.get_config)

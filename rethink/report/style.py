@@ -75,7 +75,12 @@ def context(key: str):
   Args:
     key: seeds the ids in the SVG file, so that they are reproducible.
   """
-  return mpl.rc_context({**mpl.rcParamsDefault, **_RC, "svg.hashsalt": key})
+  known = mpl.rcParamsDefault
+  # The backend, which nothing here uses, is not given back by the context.
+  plain: dict[Any, Any] = {
+    name: known[name] for name in known if name != "backend"
+  }
+  return mpl.rc_context({**plain, **_RC, "svg.hashsalt": key})
 
 
 def new() -> figure.Figure:

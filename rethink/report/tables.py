@@ -1,12 +1,11 @@
-"""Fills an experiment's tables and writes them as Markdown, CSV and JSON."""
+"""Fills an experiment's tables and writes them as Markdown and JSON."""
 
-import csv
-import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import console, experiments
-from rethink.report import results
+from rethink.report import attainable, groups, results
 from rethink.storage import runs
 
 DASH = "—"
@@ -23,7 +22,7 @@ class FilledRow(NamedTuple):
   """
 
   spec: experiments.Row
-  group: results.Group
+  group: groups.Group
   cells: tuple[results.Cell, ...]
   note: str
 
@@ -70,7 +69,7 @@ def _table(
   return FilledTable(table, tuple(filled_rows), notes)
 
 
-def _note(group: results.Group, base: results.Group | None = None) -> str:
+def _note(group: groups.Group, base: groups.Group | None = None) -> str:
   parts = []
   if group.remark:
     parts.append(group.remark)
@@ -81,14 +80,14 @@ def _note(group: results.Group, base: results.Group | None = None) -> str:
     )
   if base and base.reduced and base.reduced != group.reduced:
     parts.append(f"its baseline {base.name}: " + "; ".join(base.reduced))
-  parts += evaluation_limits(group)
+  parts += limits(group)
   if group.unfinished:
     parts.append("not counted: " + ", ".join(group.unfinished))
   return ". ".join(part[0].upper() + part[1:] for part in parts)
 
 
-def evaluation_limits(group: results.Group) -> list[str]:
-  """Returns the epochs and images that a group's evaluations leave out."""
+def limits(group: groups.Group) -> list[str]:
+  """Returns what limits a group's numbers: its evaluations and its data."""
   parts = []
   outcome = group.records[0].config["outcome"] if group.done else {}
   every = outcome.get("eval_every_epochs", 1)
@@ -97,7 +96,8 @@ def evaluation_limits(group: results.Group) -> list[str]:
   part = outcome.get("eval_train_examples", 0)
   if part:
     parts.append(f"train accuracy and loss are measured on {part:,} images")
-  return parts
+  remarks = (attainable.remarks(record) for record in group.records)
+  return [*parts, *dict.fromkeys(itertools.chain.from_iterable(remarks))]
 
 
 def _letter(i: int) -> str:
@@ -114,7 +114,7 @@ class Origin(NamedTuple):
   commit: str
 
 
-def origin(group: results.Group) -> Origin:
+def origin(group: groups.Group) -> Origin:
   """Summarizes runs, data, epochs, devices and commits of a group."""
   n = f"{len(group.done)} of {group.expected}"
   if not group.done:
@@ -153,10 +153,14 @@ def commit(record: runs.Record) -> str:
 
 
 def learner(outcome: Mapping[str, Any]) -> str:
-  """Returns the model of a config, or its features and kernel."""
-  if runs.method_name(outcome) == "interpolate":
+  """Returns the model of a config, or what its method has in place of one."""
+  method = runs.method_name(outcome)
+  if method == "interpolate":
     return ", ".join((*outcome["features"], outcome["kernel"]))
-  return outcome["model"]
+  if method == "train":
+    return outcome["model"]
+  trained = "network(" in outcome["method"]  # by complexity()
+  return outcome["method"] + (f", {outcome['model']}" if trained else "")
 
 
 def title(column: experiments.Column) -> str:
@@ -184,43 +188,15 @@ def markdown(table: FilledTable) -> str:
     cells = list(row.spec.heads)
     for i, column in enumerate(columns):
       cell = row.cells[i]
-      cells.append(results.text(cell, column.unit))
+      cells.append(results.bounded_text(cell, column.unit))
       if has_paper(table, i):
         cells.append(results.paper_text(cell, column.unit))
         cells.append(results.difference_text(cell, column.unit))
     rows.append([*cells, *origin(row.group), row.note])
-  notes = "".join(f"\n\n[{k}] {note}." for k, note in table.notes.items())
+  notes = "".join(
+    f"\n\n[{k}] {console.flat(note)}." for k, note in table.notes.items()
+  )
   return console.table(header, rows) + notes
-
-
-_CSV = (
-  *("experiment", "table", "row", "runs", "column", "unit"),
-  *("mean", "std", "n", "never", "expected", "paper", "difference", "agrees"),
-  *("reduced", "remark", "data", "epochs", "device", "commit"),
-)
-
-
-def csv_text(name: str, tables: Sequence[FilledTable]) -> str:
-  """Returns all numbers of an experiment as CSV, one per line."""
-  content = io.StringIO()
-  out = csv.writer(content, lineterminator="\n")
-  out.writerow(_CSV)
-  for table in tables:
-    for row in table.rows:
-      group = row.group
-      _, *how = origin(group)
-      for column, cell in zip(table.spec.columns, row.cells, strict=True):
-        out.writerow(
-          (
-            *(name, table.spec.key, " | ".join(row.spec.heads), group.name),
-            *(column.key, column.unit),
-            *(_number(cell.mean) if cell.values else "", _number(cell.std)),
-            *(len(cell.values), cell.never, group.expected),
-            *(cell.paper, _number(cell.difference), cell.agrees),
-            *("; ".join(group.reduced), group.remark, *how),
-          )
-        )
-  return content.getvalue()
 
 
 def as_json(tables: Sequence[FilledTable]) -> list[dict[str, Any]]:
@@ -241,14 +217,15 @@ def _row_json(table: FilledTable, row: FilledRow) -> dict[str, Any]:
     "cells": {
       column.key: {
         "unit": column.unit,
-        "values": [_number(value) for value in cell.values],
-        "mean": _number(cell.mean) if cell.values else None,
-        "std": _number(cell.std),
+        "values": [number(value) for value in cell.values],
+        "mean": number(cell.mean) if cell.values else None,
+        "std": number(cell.std),
         "n": len(cell.values),
         "never": cell.never,
         "paper": cell.paper,
-        "difference": _number(cell.difference),
+        "difference": number(cell.difference),
         "agrees": cell.agrees,
+        **({} if cell.ceiling is None else {"ceiling": number(cell.ceiling)}),
       }
       for column, cell in zip(table.spec.columns, row.cells, strict=True)
     },
@@ -256,7 +233,7 @@ def _row_json(table: FilledTable, row: FilledRow) -> dict[str, Any]:
   }
 
 
-def _runs_json(group: results.Group) -> dict[str, Any]:
+def _runs_json(group: groups.Group) -> dict[str, Any]:
   """Returns the runs of a group with their code, data and device."""
   return {
     "runs": group.name,
@@ -287,5 +264,6 @@ def _runs_json(group: results.Group) -> dict[str, Any]:
   }
 
 
-def _number(value: float | None) -> float | None:
+def number(value: float | None) -> float | None:
+  """Rounds a number to what files keep of it; None stays None."""
   return None if value is None else float(f"{value:.9g}")

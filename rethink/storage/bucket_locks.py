@@ -123,7 +123,7 @@ class BucketLock:
         text = '{"token": "another"}'
         with contextlib.suppress(Exception):
           text = self._bucket.blob(self._name).download_as_text()
-        self._copy.write_text(text)
+        self._copy.write_text(text, encoding="utf-8")
         self.lost = True
       return not self.lost
 

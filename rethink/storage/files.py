@@ -59,7 +59,7 @@ def append(path: pathlib.Path, line: str) -> None:
   Raises:
     RethinkError: if the file cannot be written; the message names it.
   """
-  with _explaining_errors(path), open(path, "a") as f:
+  with _explaining_errors(path), open(path, "a", encoding="utf-8") as f:
     f.write(line)
     f.flush()
     os.fsync(f.fileno())
@@ -85,7 +85,7 @@ def lock(
     Whether the lock is held; False if `stopped` ended the wait.
   """
   told = False
-  with path.open("a") as file:
+  with path.open("a", encoding="utf-8") as file:
     while True:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,7 +112,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     ConfigError: if the file is not valid JSON.
   """
   try:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
   except FileNotFoundError:
     return {}
   except json.JSONDecodeError as error:
@@ -148,7 +148,7 @@ def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
     ConfigError: if another line is not valid JSON.
   """
   rows = []
-  lines = path.read_text().splitlines() if path.exists() else []
+  lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
   for number, line in enumerate(lines, 1):
     try:
       rows.append(json.loads(line))

@@ -90,7 +90,7 @@ def _acquire(path: pathlib.Path) -> str:
   token = uuid.uuid4().hex[:8]
   text = json.dumps({"token": token, **_this_process()})
   try:
-    with open(path, "x") as f:
+    with open(path, "x", encoding="utf-8") as f:
       f.write(text)
     return token
   except FileExistsError:
@@ -115,7 +115,7 @@ def _acquire(path: pathlib.Path) -> str:
         " give another --workdir"
       )
     partial = claim.with_name(f"{claim.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
   finally:
     _release(claim, claim_token)
@@ -154,7 +154,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
   """Reads the holder; fields are "" if the file is incomplete or missing."""
   holder: dict[str, Any] = dict.fromkeys(_FIELDS, "")
   with contextlib.suppress(OSError, ValueError, TypeError):
-    holder.update(json.loads(path.read_text()))
+    holder.update(json.loads(path.read_text(encoding="utf-8")))
   return holder
 
 
@@ -179,7 +179,11 @@ def _machine() -> str:
   are used again. "" if this is unknown.
   """
   try:
-    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = (
+      pathlib.Path("/proc/sys/kernel/random/boot_id")
+      .read_text(encoding="utf-8")
+      .strip()
+    )
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
   except OSError:
     return ""
@@ -188,7 +192,7 @@ def _machine() -> str:
 def _start_time(pid: int) -> str:
   """Returns the start time of a process in ticks since boot; "" if it ended."""
   try:
-    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
   except OSError:
     return ""
   fields = stat.rpartition(")")[2].split()

@@ -65,10 +65,10 @@ def wandb(
     ) from None
   identity = workdir / "wandb_id"
   if not identity.exists():
-    identity.write_text(uuid.uuid4().hex)
+    identity.write_text(uuid.uuid4().hex, encoding="utf-8")
   run = client.init(
     project=project,
-    id=identity.read_text(),
+    id=identity.read_text(encoding="utf-8"),
     resume="allow",
     config=dict(config),
     dir=str(workdir),

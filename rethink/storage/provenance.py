@@ -26,7 +26,12 @@ def read() -> dict[str, Any]:
   def git(*args):
     try:
       done = subprocess.run(
-        ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
+        ["git", *args],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=10,
       )
     except (OSError, subprocess.SubprocessError):
       return None
@@ -53,7 +58,7 @@ def read() -> dict[str, Any]:
 
 def _processor() -> str:
   try:
-    text = pathlib.Path("/proc/cpuinfo").read_text()
+    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
   except OSError:  # not Linux
     text = ""
   match = re.search(r"model name\s*: (.+)", text)

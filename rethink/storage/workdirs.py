@@ -49,8 +49,8 @@ def copy_from_first(folder: str, names: Sequence[str]) -> None:
   texts = None
   if distributed.is_first() and jax.process_count() > 1:
     paths = [pathlib.Path(folder, name) for name in names]
-    texts = {p.name: p.read_text() for p in paths if p.exists()}
+    texts = {p.name: p.read_text(encoding="utf-8") for p in paths if p.exists()}
   texts = distributed.all_gather(texts)[0]
   if not distributed.is_first():
     for name, text in texts.items():
-      pathlib.Path(folder, name).write_text(text)
+      pathlib.Path(folder, name).write_text(text, encoding="utf-8")
