@@ -145,6 +145,25 @@ def learning_rate(static: Static, traced: Traced, step) -> jax.Array:
   return traced.learning_rate * factor
 
 
+def refuse_longer(run: settings.Settings) -> str:
+  """Returns why more epochs would change those already trained, or "".
+
+  They would if the schedule's factor depends on how long the run is.
+  """
+
+  def factor(step, steps_per_epoch, num_steps):
+    return run.schedule(step, schedules.Length(steps_per_epoch, num_steps))
+
+  traced = jax.make_jaxpr(factor)(*[jnp.int32(1)] * 3).jaxpr
+  used = [*traced.outvars, *(x for e in traced.eqns for x in e.invars)]
+  if any(value is traced.invars[2] for value in used):
+    return (
+      f"{run.schedule} makes the learning rate of each step depend on the"
+      " number of all steps, so the epochs so far were trained at other rates"
+    )
+  return ""
+
+
 def mean_loss(
   static: Static, traced: Traced, logits: jax.Array, targets: jax.Array
 ) -> jax.Array:

@@ -30,7 +30,7 @@ _TRIAL = {"kernel": (3, 2), "bias": (2,)}
 
 
 def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
-  """Reads "sgd(0.9)", "optax:adamw(weight_decay=0.01)" or one of one's own.
+  """Reads "sgd(momentum=0.9)", "optax:adamw(b1=0.8)" or one of one's own.
 
   Args:
     text: the call.
@@ -55,7 +55,13 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
   of_optax = path.split(".")[0] == "optax"
   if of_optax:
     _check_name(path, name, text)
-  call = specs.parse(text, known, "optimizer", given=(_RATE,))
+  call = specs.parse(
+    text,
+    known,
+    "optimizer",
+    given=(_RATE,),
+    by_name="" if path else "the learning rate is config.learning_rate",
+  )
   if positional and _takes_rate(call.function):
     raise errors.ConfigError(
       f"config.optimizer: {text!r} gives arguments by position, of which the"

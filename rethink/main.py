@@ -12,10 +12,11 @@ from rethink import cli
 from rethink.storage import buckets
 
 _CONFIG = cli.define_config()
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = cli.define_path(
   "workdir",
   None,
-  "Run directory, or gs://BUCKET/FOLDER. Default: runs/<config>/<run>.",
+  "Run directory, or gs://BUCKET/FOLDER. Default: runs/<config>/<run>, followed"
+  " by the fields that the command line changes.",
 )
 _DATA_DIR = cli.define_data_dir()
 _DETERMINISTIC = cli.define_deterministic()

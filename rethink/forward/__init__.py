@@ -4,6 +4,7 @@ The one place that knows how Linen and NNX modules are called.
 """
 
 import functools
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -113,7 +114,6 @@ def with_streams(
       rngs[name] = _stream_key(key, name)
 
 
-@functools.cache
 def primitives(
   model: nn.Module, image_shape: tuple[int, ...]
 ) -> frozenset[str]:
@@ -123,19 +123,50 @@ def primitives(
     model: from `models.build`.
     image_shape: (height, width, channels).
   """
-  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  return _operations(model, image_shape)[0]
+
+
+def largest_product(model: nn.Module, image_shape: tuple[int, ...]) -> int:
+  """Returns the bytes of the largest convolution or matrix product an image.
+
+  Args:
+    model: from `models.build`.
+    image_shape: (height, width, channels).
+  """
+  return _operations(model, image_shape)[1]
+
+
+# Of the images that are traced: hardly any weights have it as first dimension.
+_TRACED_IMAGES = 13
+_PRODUCTS = ("conv_general_dilated", "dot_general")
+
+
+@functools.cache
+def _operations(
+  model: nn.Module, image_shape: tuple[int, ...]
+) -> tuple[frozenset[str], int]:
+  images = jax.ShapeDtypeStruct((_TRACED_IMAGES, *image_shape), jnp.float32)
   key = jax.random.key(0)
   traced = jax.make_jaxpr(lambda images: init(model, key, images)[0])(images)
-  return frozenset(_primitives(traced.jaxpr))
+  found = list(_equations(traced.jaxpr))
+  products = [
+    math.prod(value.aval.shape[1:]) * value.aval.dtype.itemsize
+    for equation in found
+    if equation.primitive.name in _PRODUCTS
+    for value in equation.outvars
+    if value.aval.shape[:1] == (_TRACED_IMAGES,)
+  ]
+  names = frozenset(equation.primitive.name for equation in found)
+  return names, max(products, default=0)
 
 
-def _primitives(jaxpr: Any) -> Iterator[str]:
+def _equations(jaxpr: Any) -> Iterator[Any]:
   for equation in jaxpr.eqns:
-    yield equation.primitive.name
+    yield equation
     for value in jax.tree.leaves(list(equation.params.values())):
       inner = getattr(value, "jaxpr", value)  # closed or open
       if hasattr(inner, "eqns"):
-        yield from _primitives(inner)
+        yield from _equations(inner)
 
 
 def _stream_key(key: jax.Array, name: str) -> jax.Array:

@@ -2,7 +2,7 @@
 
 import time
 
-from rethink import errors, settings, signals, specs
+from rethink import console, errors, settings, signals, specs
 from rethink.expressivity import rademacher
 from rethink.methods import learners, method
 from rethink.pipeline import preprocess, run_data
@@ -34,7 +34,8 @@ def execute(
       "config.metrics must be () for config.method='complexity()', which logs"
       " correlations"
     )
-  loaded = run_data.load_for_run(run_settings, directory, data_dir)
+  with console.waiting(f"{directory.name}: reading {config.dataset}"):
+    loaded = run_data.load_for_run(run_settings, directory, data_dir)
   directory.cut()
   images, ids = loaded.train.image, loaded.train.id
   points = preprocess.on_host(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import (
+  console,
   errors,
   evaluate,
   metric_names,
@@ -54,7 +55,8 @@ class Construction:
         " trains nothing"
       )
     self._metrics = run_settings.metrics
-    self.loaded = run_data.load_for_run(run_settings, run, data_dir)
+    with console.waiting(f"{run.name}: reading {self.config.dataset}"):
+      self.loaded = run_data.load_for_run(run_settings, run, data_dir)
     metric_sums.check(self._metrics, self.loaded.info.num_classes)
     run.cut()  # a build is never resumed: rows of an unfinished one go
 

@@ -1,7 +1,6 @@
 """One run of `method = "interpolate"`: a linear system in place of training."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink import corruptions, errors, example, settings, signals, specs
+from configs import kernels as base
+from rethink import (
+  console,
+  corruptions,
+  errors,
+  example,
+  settings,
+  signals,
+  specs,
+)
+from rethink.fields import ranges
 from rethink.kernels import (
   features,
   functions,
@@ -54,16 +63,7 @@ def resolve(config: Any) -> Settings:
   Raises:
     ConfigError: naming the field and what to do.
   """
-  for field in ("image_size", "tolerance", "max_rounds"):
-    if not config[field] > 0:
-      raise errors.ConfigError(
-        f"config.{field} must be above 0, not {config[field]}"
-      )
-  for field in ("ridge", "train_examples", "held_out", "data_seed"):
-    if not 0 <= config[field] < math.inf:
-      raise errors.ConfigError(
-        f"config.{field} must be 0 or more, not {config[field]}"
-      )
+  ranges.check(config, base.get_config())
   components = {
     "features": settings.calls(config, "features", features),
     "kernel": settings.call(config, "kernel", functions),
@@ -93,7 +93,8 @@ def execute(job: method.Job) -> None:
   """
   run_settings, directory, data_dir, stop = job
   config = run_settings.config
-  loaded = run_data.load_for_run(run_settings, directory, data_dir)
+  with console.waiting(f"{directory.name}: reading {config.dataset}"):
+    loaded = run_data.load_for_run(run_settings, directory, data_dir)
   if config.held_out:
     loaded = _hold_out(loaded, config.held_out)
     directory.update(data=loaded.sizes)

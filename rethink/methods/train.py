@@ -22,8 +22,14 @@ from rethink import (
   settings,
   train_step,
 )
-from rethink.forward import checks
-from rethink.methods import batch_stats, data_passes, method
+from rethink.methods import (
+  batch_stats,
+  data_passes,
+  footprint,
+  initial,
+  method,
+  speed,
+)
 from rethink.pipeline import resident
 from rethink.storage import checkpoints, metric_writers, runs
 
@@ -43,17 +49,20 @@ class Trainer:
     self.book = config.bookkeeping
     replicated, sharded = resident.shardings()
     alone = jax.process_count() == 1  # of several none may leave by itself
-    self.data = data_passes.open_data(
-      run_settings,
-      run,
-      data_dir,
-      replicated,
-      sharded,
-      lambda: alone and bool(stop.name),
-    )
-    distributed.require_equal(run.identity)
+    with console.waiting(f"{run.name}: reading {config.dataset}"):
+      self.data = data_passes.open_data(
+        run_settings,
+        run,
+        data_dir,
+        replicated,
+        sharded,
+        lambda: alone and bool(stop.name),
+      )
+    fingerprint = {"fingerprint": run.status["fingerprint"]}  # the length, too
+    distributed.require_equal(run.identity | fingerprint)
     info = self.data.known.info
     self.steps_per_epoch = self.data.steps_per_epoch
+    footprint.check_steps(config.num_epochs, self.steps_per_epoch)
     self.num_steps = self.steps_per_epoch * config.num_epochs
     metric_sums.check(run_settings.metrics, info.num_classes)
     self.static = compiled.static_arguments(
@@ -64,10 +73,10 @@ class Trainer:
       jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
     )
     self.traced = compiled.traced_arguments(run_settings, length, keys.noise)
-    create = train_step.compile_initializer(
-      self.static, info.shape[-1], replicated
+    known = self.data.known
+    self.state = initial.state(
+      run_settings, known, self.static, self.traced, keys.init, replicated
     )
-    self.state = create(self.traced, keys.init)
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
@@ -75,15 +84,12 @@ class Trainer:
     if restored is not None:
       self.state = restored
     else:
-      shape = (config.image_size, config.image_size, info.shape[-1])
-      checks.check_initialized(
-        self.static.model, self.state.params, self.state.batch_stats, shape
-      )
+      initial.check(self.static, self.state, info.shape[-1])
     self.step = int(self.state.step)
     self.saved.forget_best_after(self.step)
     run.cut(self.step, self.step // self.steps_per_epoch)
     self.chunk = 1
-    self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
+    self.images_per_step = min(config.batch_size, len(known.train.id))
     self.saved_at = distributed.now()
     self.clean_states = batch_stats.CleanStates(
       self.static, self.traced.key, self.data, config, self._between
@@ -110,12 +116,14 @@ class Trainer:
       flush=True,
     )
     with contextlib.ExitStack() as stack:
+      self.speed = stack.enter_context(speed.Speed())
       self.progress = stack.enter_context(
         console.Progress(
           self.run.name,
           self.num_steps,
-          self.config.batch_size,
+          self.images_per_step,
           self.book.progress,
+          self.step,
         )
       )
       self.sinks = metric_writers.open_all(
@@ -130,6 +138,7 @@ class Trainer:
         while not self._at_end():
           self._epoch()
         self._save()
+        self.progress.end(self.step)
         self.run.update(
           **models.norms(self.static.model, self.state.evaluated[0]),
           **self.clean_states.lag(self.run.rows[-1], self.state, self.run.name),
@@ -167,6 +176,7 @@ class Trainer:
     while self.step < end:
       self._between()
       began, start = distributed.now(), self.step
+      self.speed.begin()
       stop = min(start + self.chunk, end)
       self.state = self.data.advance(
         self.static, self.traced, self.state, start, stop
@@ -184,8 +194,7 @@ class Trainer:
         self._save()
 
   def _time_chunk(self, steps: int, seconds: float) -> None:
-    self.trained_images += steps * self.config.batch_size
-    self.trained_seconds += seconds
+    self.speed.end(steps * self.images_per_step, seconds)
     if steps == self.chunk:  # not one that the end of an epoch cut short
       self.chunk = evaluate.grow(steps, seconds, self.book.chunk_seconds)
 
@@ -220,8 +229,7 @@ class Trainer:
     rate = compiled.learning_rate(
       self.static, self.traced, jnp.int32(self.step - 1)
     )
-    speed = self.trained_images / max(self.trained_seconds, 1e-6)
-    self.trained_images, self.trained_seconds = 0, 0.0
+    trained = self.speed.take()  # None: the run was resumed where it ended
     row: runs.Row = {
       "step": self.step,
       "epoch": epoch,
@@ -232,8 +240,9 @@ class Trainer:
       "learning_rate": float(rate),
       "time/seconds": round(self.run.seconds, 3),
       "time/evaluation_seconds": round(time.monotonic() - began, 3),
-      "time/images_per_second": round(speed, 1),
     }
+    if trained is not None:
+      row["time/images_per_second"] = round(trained, 1)
     if not all(math.isfinite(value) for value in row.values()):
       if math.isfinite(row["train/loss"]) and math.isfinite(row["test/loss"]):
         metric_names.check_finite(row, self.settings.metrics)
@@ -292,4 +301,5 @@ METHOD = method.Method(
   execute,
   many_processes=True,
   pipelines=("resident", "stream"),
+  refuse_longer=compiled.refuse_longer,
 )

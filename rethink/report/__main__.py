@@ -8,6 +8,7 @@ Without --config, the report covers every experiment in configs/ that has runs.
 It needs neither JAX nor data: copy the run directories to any machine.
 """
 
+import os
 import pathlib
 import sys
 
@@ -22,10 +23,10 @@ _CONFIG = flags.DEFINE_multi_string(
   "Config file, or FILE:smoke for its small variants. Separate several with"
   " commas or repeat the flag. Default: every file in configs/ that has runs.",
 )
-_RUNS = flags.DEFINE_string(
+_RUNS = cli.define_path(
   "runs", "runs", "Folder that holds the run directories."
 )
-_OUT = flags.DEFINE_string("out", "reports", "Folder to write the report to.")
+_OUT = cli.define_path("out", "reports", "Folder to write the report to.")
 _THRESHOLD = flags.DEFINE_float(
   "fit_threshold",
   None,
@@ -33,13 +34,13 @@ _THRESHOLD = flags.DEFINE_float(
   " threshold in the config.",
   lower_bound=0.0,
 )
-_EXAMPLES = flags.DEFINE_string(
+_EXAMPLES = cli.define_path(
   "export_examples",
   None,
   "CSV file to write: when each training example was first fitted, for the runs"
   " that logged their examples.",
 )
-_KEEP = flags.DEFINE_string(
+_KEEP = cli.define_path(
   "keep",
   None,
   "Folder for small copies of the finished runs, without model weights. Use it"
@@ -66,7 +67,7 @@ def _report() -> None:
     raise errors.ConfigError(f"--runs={root}: there is no such folder")
   named = sources.split(_CONFIG.value)
   chosen = (
-    [sources.from_flag(text) for text in named]
+    [sources.from_flag(os.path.expanduser(text)) for text in named]
     if named
     else sources.discover(pathlib.Path("configs"), root)
   )
