@@ -193,21 +193,23 @@ def config_name() -> tuple[str, str]:
 def run_name() -> str:
   """Returns "<config file's name>/<run>" for the run that --config names.
 
-  What the command line changes of its result follows: "base/default-seed=1".
-
   Raises:
     ConfigError: if --config names a group of runs.
   """
   stem, run = config_name()
-  module = _module()
-  if run and run not in getattr(module, "RUNS", [run]):
+  if run and run not in getattr(_module(), "RUNS", [run]):
     raise errors.ConfigError(
       f"{run!r} of {stem} is a group of runs; use rethink.sweep to run them"
     )
-  plain = module.get_config(*([run] if run else []))
+  return f"{stem}/{run or 'default'}"
+
+
+def variation() -> str:
+  """Returns "-seed=1", what the command line changes of a result; or ""."""
+  run = config_name()[1]
+  plain = _module().get_config(*([run] if run else []))
   config: Any = flags.FLAGS["config"].value
-  changed = variations.suffix(config, plain)
-  return f"{stem}/{run or 'default'}{changed}"
+  return variations.suffix(config, plain)
 
 
 def experiment() -> types.ModuleType:

@@ -65,8 +65,10 @@ def main(argv: list[str]) -> int:
   del argv
 
   def run() -> None:
-    name = cli.run_name()
-    workdir = _WORKDIR.value or os.path.join("runs", name)
+    name, workdir = cli.run_name(), _WORKDIR.value
+    if not workdir:  # each variation has its own
+      name += cli.variation()
+      workdir = os.path.join("runs", name)
     if not workdir.startswith(buckets.SCHEME):
       advice = "give a folder or gs://BUCKET/FOLDER; s3:// is not supported"
       cli.local_folder("workdir", workdir, advice)

@@ -34,17 +34,17 @@ class Limits(NamedTuple):
     if type(value) not in (self.kind, int):  # a bool is no number
       noun = "a whole number" if self.kind is int else "a number"
       return f"must be {noun}"
+    if value >= self.low and (
+      value < self.high or (value == self.high and not self.below)
+    ):
+      return ""
+    if (self.low, self.high, self.below) == (0, 1, False):
+      return "must be 0 to 1"
     if not value >= self.low:  # neither is NaN
-      if self.low == 0:
-        return "must be 0 or more"
-      if self.low in (1, _SMALLEST):
-        return "must be above 0"
-      return f"must be {self.low:g} or more"
-    if value > self.high or (self.below and value == self.high):
-      least = "below" if self.below else "at most"
-      shown = f"{self.high:,}" if self.kind is int else f"{self.high:g}"
-      return f"must be {least} {shown}"
-    return ""
+      least = f"{self.low:g} or more"
+      return f"must be {'above 0' if value <= 0 < self.low else least}"
+    shown = f"{self.high:,}" if self.kind is int else f"{self.high:g}"
+    return f"must be {'below' if self.below else 'at most'} {shown}"
 
 
 _COUNT = Limits(int, 1, _INT32)
@@ -105,10 +105,13 @@ def check(config: Any, known: Any) -> None:
   values, defaults = dict(_flat(config)), dict(_flat(known))
   for field in values:
     if field not in defaults:
+      ends = {name.rpartition(".")[2]: name for name in defaults}
+      near = errors.did_you_mean(field, defaults)
+      if not near and field in ends:
+        near = f" (did you mean {ends[field]!r}?)"
       raise errors.ConfigError(
-        f"config.{field}: there is no such field"
-        f"{errors.did_you_mean(field, defaults)}; configs/base.py lists all"
-        " fields, and configs/kernels.py those of kernel methods"
+        f"config.{field}: there is no such field{near}; configs/base.py lists"
+        " all fields, and configs/kernels.py those of kernel methods"
       )
   for field, default in defaults.items():
     if field not in values:

@@ -28,13 +28,18 @@ def suffix(config: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
   if not differing:
     return ""
   exact = ",".join(f"{k}={_shown(v)}" for k, v in differing.items())
-  name = re.sub(r"[^A-Za-z0-9_.=,+-]+", "_", exact).replace("_,", ",")
-  name = name.strip("_")
+  name = ",".join(f"{k}={_plain(_shown(v))}" for k, v in differing.items())
   if name != exact or len(name) > _LONGEST:
     text = json.dumps(differing, sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     name = f"{name[:_LONGEST]}-{digest}"
   return f"-{name}"
+
+
+def _plain(text: str) -> str:
+  """Returns a text without what a folder's name should not have."""
+  words = re.sub(r"[^A-Za-z0-9.=+-]+", "_", text).strip("_")
+  return re.sub(r"_*([=+])_*", r"\1", words)
 
 
 def _json(value: Any) -> Any:

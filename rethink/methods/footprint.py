@@ -12,11 +12,11 @@ from rethink.kernels import memory
 _FLOAT32 = 4  # bytes
 
 
-def check_steps(num_epochs: int, steps_per_epoch: int) -> None:
-  """Refuses a run of more steps than an int32 counts.
+def steps(num_epochs: int, steps_per_epoch: int) -> int:
+  """Returns the number of steps of a run.
 
   Raises:
-    ConfigError: with the largest number of epochs.
+    ConfigError: if an int32 cannot count them, with the most epochs.
   """
   most = (2**31 - 1) // steps_per_epoch
   if num_epochs > most:
@@ -25,6 +25,7 @@ def check_steps(num_epochs: int, steps_per_epoch: int) -> None:
       f" more than 2^31 - 1 steps, which is all that a run counts: at most"
       f" {most:,} epochs"
     )
+  return num_epochs * steps_per_epoch
 
 
 def check(

@@ -43,7 +43,7 @@ class Trainer:
     Raises:
       RethinkError: if data, config or run directory do not fit together.
     """
-    run_settings, run, data_dir, stop = job
+    run_settings, run, _, stop = job
     self.settings, self.run, self.stop = run_settings, run, stop
     config = self.config = run_settings.config
     self.book = config.bookkeeping
@@ -51,19 +51,13 @@ class Trainer:
     alone = jax.process_count() == 1  # of several none may leave by itself
     with console.waiting(f"{run.name}: reading {config.dataset}"):
       self.data = data_passes.open_data(
-        run_settings,
-        run,
-        data_dir,
-        replicated,
-        sharded,
-        lambda: alone and bool(stop.name),
+        *job[:3], replicated, sharded, lambda: alone and bool(stop.name)
       )
     fingerprint = {"fingerprint": run.status["fingerprint"]}  # the length, too
     distributed.require_equal(run.identity | fingerprint)
     info = self.data.known.info
     self.steps_per_epoch = self.data.steps_per_epoch
-    footprint.check_steps(config.num_epochs, self.steps_per_epoch)
-    self.num_steps = self.steps_per_epoch * config.num_epochs
+    self.num_steps = footprint.steps(config.num_epochs, self.steps_per_epoch)
     metric_sums.check(run_settings.metrics, info.num_classes)
     self.static = compiled.static_arguments(
       run_settings, info.num_classes, sharded

@@ -1,11 +1,14 @@
 """Export of per-example results: when each was fitted, how often forgotten."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from rethink import errors
 from rethink.report import results
 from rethink.storage import runs
 
@@ -54,16 +57,35 @@ def scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def export(path: str | os.PathLike, loaded: Iterable[results.Results]) -> int:
-  """Writes one CSV row per example of each finished run; returns the count."""
+  """Writes one CSV row per example of each finished run; returns the count.
+
+  Raises:
+    RethinkError: if the file cannot be written; one that was there stays then.
+  """
+  partial = f"{os.fspath(path)}.partial"
+  try:
+    with open(partial, "w", newline="", encoding="utf-8") as f:
+      written = _write(csv.writer(f, lineterminator="\n"), loaded)
+    os.replace(partial, path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      os.remove(partial)
+    raise errors.RethinkError(
+      f"--export_examples={os.fspath(path)} cannot be written:"
+      f" {error.strerror}; name a file in a folder that exists, on a disk with"
+      " room"
+    ) from error
+  return written
+
+
+def _write(out: Any, loaded: Iterable[results.Results]) -> int:
   written = 0
-  with open(path, "w", newline="") as f:
-    out = csv.writer(f, lineterminator="\n")
-    out.writerow(_COLUMNS)
-    for experiment in loaded:
-      for name in experiment.source.groups:
-        for seed, record in experiment.group(name).done.items():
-          columns = [c.tolist() for c in scores(record.workdir).values()]
-          for row in zip(*columns, strict=True):
-            out.writerow((experiment.source.name, f"{name}/{seed}", *row))
-            written += 1
+  out.writerow(_COLUMNS)
+  for experiment in loaded:
+    for name in experiment.source.groups:
+      for seed, record in experiment.group(name).done.items():
+        columns = [c.tolist() for c in scores(record.workdir).values()]
+        for row in zip(*columns, strict=True):
+          out.writerow((experiment.source.name, f"{name}/{seed}", *row))
+          written += 1
   return written

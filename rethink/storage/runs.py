@@ -88,6 +88,7 @@ def read_examples(
   return {
     int(path.stem[5:]): files.read_arrays(path, EXAMPLES)
     for path in sorted(folder.glob("epoch*.npz"))
+    if path.stem[5:].isdigit()  # else it is another's
   }
 
 
@@ -252,7 +253,7 @@ class Run:
     text = "".join(_line(row) for row in self.rows)
     files.write(self.workdir / "metrics.jsonl", text)
     for path in (self.workdir / "examples").glob("epoch*.npz"):
-      if int(path.stem[5:]) > epoch:
+      if path.stem[5:].isdigit() and int(path.stem[5:]) > epoch:
         path.unlink()
 
   def log(self, row: Row) -> None:
