@@ -19,6 +19,8 @@ from rethink import errors, experiments, signals
 from rethink.cpu import allocator
 from rethink.fields import config_files, variations
 
+_LONGEST = 2000  # characters of a message
+
 
 def define_config() -> flags.FlagHolder:
   """Defines --config; unknown fields in `--config.field=value` are refused."""
@@ -262,5 +264,7 @@ def exit_code(body: Callable[[], None]) -> int:
 
 
 def _fail(message: str) -> None:
+  if len(message) > _LONGEST:  # it quotes what was typed
+    message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 4 :]}"
   print(f"rethink: {message}", file=sys.stderr, flush=True)
   sys.exit(errors.ConfigError.exit_code)

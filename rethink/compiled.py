@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import errors, models, schedules, settings, specs
+from rethink import errors, hooks, models, schedules, settings, specs
 
 
 class Static(NamedTuple):
@@ -105,7 +105,13 @@ def static_arguments(
   """
   overrides: dict[str, Any] = {}
   for regularizer in run.regularizers:
-    overrides.update(regularizer().model)
+    made = regularizer()
+    if not isinstance(made, hooks.Regularizer):
+      raise errors.ConfigError(
+        f"config.regularizers: {regularizer} returns {type(made).__name__}; it"
+        " must return a rethink.hooks.Regularizer"
+      )
+    overrides.update(made.model)
   return Static(
     model=models.build(run.model, num_classes, overrides),
     num_classes=num_classes,
@@ -140,8 +146,17 @@ def traced_arguments(
 
 
 def learning_rate(static: Static, traced: Traced, step) -> jax.Array:
-  """The learning rate of a step."""
+  """The learning rate of a step.
+
+  Raises:
+    ConfigError: if the schedule is not one number.
+  """
   factor = static.schedule(traced.schedule, step, traced.length)
+  if jnp.shape(factor) != ():
+    raise errors.ConfigError(
+      f"config.schedule returns shape {jnp.shape(factor)}; it must return one"
+      " number, the factor on the learning rate of a step"
+    )
   return traced.learning_rate * factor
 
 

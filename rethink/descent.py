@@ -136,7 +136,13 @@ def _transform(
   if _takes_rate(call.function):
     function = functools.partial(call.function, **{_RATE: rate})
     call = call._replace(function=function)
-  return call(numbers)
+  made = call(numbers)
+  if not isinstance(made, optax.GradientTransformation):
+    raise errors.ConfigError(
+      f"config.optimizer: the function returns {type(made).__name__}; it must"
+      " return an optax.GradientTransformation"
+    )
+  return made
 
 
 def _check_name(path: str, name: str, text: str) -> None:

@@ -94,6 +94,10 @@ def build(
   model = call.function(num_classes=num_classes, **kwargs)
   if not isinstance(model, nn.Module):
     raise _no_module(call.name, f"a function that returns {type(model)}")
+  if not any("__call__" in vars(kind) for kind in type(model).__mro__):
+    raise errors.ConfigError(
+      f"config.model: {call.name!r} has no __call__(self, images, *, train)"
+    )
   parameters = inspect.signature(type(model).__call__).parameters.values()
   if not any(p.name == "train" or p.kind is p.VAR_KEYWORD for p in parameters):
     raise errors.ConfigError(
