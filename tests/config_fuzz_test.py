@@ -7,9 +7,19 @@ import pytest
 from hypothesis import strategies as st
 
 from configs import base, kernels
-from rethink import errors
+from rethink import (
+  corruptions,
+  errors,
+  losses,
+  models,
+  optimizers,
+  regularizers,
+  schedules,
+  specs,
+)
 from rethink.fields import ranges, variations
-from rethink.methods import runner
+from rethink.kernels import features, functions, interpolants
+from rethink.methods import learners, runner
 
 _CALLS = (
   *("mlp(widths=(32,))", "mlp(3)", "mlp(widths=(0,))", "mlp((10**15,))"),
@@ -138,11 +148,40 @@ def test_a_call_that_the_parser_cannot_hold_is_one_short_sentence(field, call):
 def test_where_only_names_of_ours_are_meant_no_module_is_run(
   field, call, tmp_path
 ):
-  from rethink import models
-
   config = base.get_config()
   config[field] = call.format(tmp_path / "victim")
   with pytest.raises(errors.ConfigError, match="names a module"):
     _, _, found = runner.resolve(config)
     models.initializer(found.model.kwargs["kernel_init"])
   assert not list(tmp_path.iterdir())
+
+
+_MODULES = (
+  corruptions,
+  regularizers,
+  losses,
+  optimizers,
+  schedules,
+  functions,
+  features,
+  interpolants,
+  learners,
+)
+
+
+def _components():
+  for module in _MODULES:
+    yield from specs.public(module).items()
+  for name in models.names():
+    yield name, models.parse(f"{name}()").function
+  for name, method in runner._methods().items():
+    yield name, method.execute
+
+
+@pytest.mark.parametrize(("name", "function"), list(_components()))
+def test_every_number_of_a_component_has_a_range(name, function):
+  parameters = specs.signature(function).parameters.values()
+  for parameter in parameters:
+    if parameter.name != "num_classes":  # is that of the data set
+      numbers = (int, float, tuple[int, ...], tuple[float, ...])
+      assert parameter.annotation not in numbers, f"{name}: {parameter}"

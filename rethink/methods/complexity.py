@@ -1,6 +1,7 @@
 """One run of `method = "complexity(...)"`: a learner fits random signs."""
 
 import time
+from typing import Annotated
 
 from rethink import console, errors, settings, signals, specs
 from rethink.expressivity import rademacher
@@ -9,7 +10,9 @@ from rethink.pipeline import preprocess, run_data
 
 
 def execute(
-  job: method.Job, learner: str = "network()", draws: int = 10
+  job: method.Job,
+  learner: str = "network()",
+  draws: Annotated[int, specs.Range(2, 10**6)] = 10,
 ) -> None:
   """Fits sign vectors to the training images and logs one row.
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from rethink import (
   models,
   settings,
   signals,
+  specs,
 )
 from rethink.expressivity import (
   certificate,
@@ -184,7 +186,11 @@ class Construction:
     signals.check(self.stop, self.run)
 
 
-def execute(job: method.Job, depth: int = 0, one_hot: bool = False) -> None:
+def execute(
+  job: method.Job,
+  depth: Annotated[int, specs.Range(0, 10**4)] = 0,
+  one_hot: bool = False,
+) -> None:
   """Computes a network that fits all labels, without training (section 4).
 
   Args:

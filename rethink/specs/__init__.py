@@ -19,7 +19,9 @@ from rethink.specs import binding
 
 Range = binding.Range
 Fraction = binding.Fraction
+Finite = binding.Finite
 NotNegative = binding.NotNegative
+Seed = binding.Seed
 Size = binding.Size
 Sizes = binding.Sizes
 InputFile = binding.InputFile

@@ -1,7 +1,6 @@
 """Binding of literal arguments to a component's parameters."""
 
 import inspect
-import math
 import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -19,7 +18,10 @@ class Range(NamedTuple):
 
 
 Fraction = Annotated[float, Range(0.0, 1.0)]
-NotNegative = Annotated[float, Range(0.0, math.inf)]
+_LARGEST = 3.4e38  # of float32
+Finite = Annotated[float, Range(-_LARGEST, _LARGEST)]
+NotNegative = Annotated[float, Range(0.0, _LARGEST)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]
 # Sizes of layers: beyond it no kernel of a second such layer has a memory.
 Size = Annotated[int, Range(1, 2**24)]
 Sizes = Annotated[tuple[int, ...], Range(1, 2**24)]
