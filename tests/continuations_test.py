@@ -129,6 +129,7 @@ def _record(path, rows, **outcome):
 def test_a_last_epoch_that_a_longer_run_would_not_evaluate_is_refused(
   epochs, every, longer, tmp_path
 ):
+  (tmp_path / "checkpoints/10").mkdir(parents=True)
   fields = dict(eval_every_epochs=every, seed=0)
   record = _record(tmp_path, [{"epoch": epochs}], num_epochs=epochs, **fields)
   found = continuations.compare(
@@ -139,6 +140,10 @@ def test_a_last_epoch_that_a_longer_run_would_not_evaluate_is_refused(
   other = dict(num_epochs=9, **fields) | {"seed": 1}
   found = continuations.compare(record, other, lambda: "")
   assert "seed: 0 -> 1" in found.differences
+  shutil.rmtree(tmp_path / "checkpoints")
+  new = dict(num_epochs=9, **fields)
+  found = continuations.compare(record, new, lambda: "")
+  assert not found.longer and found.differences  # rows are never thrown away
 
 
 def test_an_edited_module_of_the_users_own_is_named_with_the_difference(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import errors
-from rethink.storage import fingerprints, user_sources
+from rethink.storage import fingerprints, step_folders, user_sources
 
 
 class Continuation(NamedTuple):
@@ -95,7 +95,7 @@ def compare(
       f" {', '.join(new[field])}: whether it has been edited since is not known"
     )
     del new[field]
-  longer, why = _longer(old, new, record.rows, refuse_longer)
+  longer, why = _longer(old, new, record, refuse_longer)
   files = {field: old[field]} if field in old and field in new else {}
   lines = fingerprints.differences(
     {k: v for k, v in old.items() if k not in files},
@@ -119,7 +119,7 @@ def compare(
 def _longer(
   old: Mapping[str, Any],
   new: Mapping[str, Any],
-  rows: Sequence[Mapping[str, Any]],
+  record: Any,
   refuse_longer: Callable[[], str],
 ) -> tuple[bool, str]:
   """Returns whether more epochs are all that a run gets, or why it may not."""
@@ -128,10 +128,13 @@ def _longer(
   if new["num_epochs"] <= old["num_epochs"]:
     return False, ""
   why = refuse_longer()
+  last = record.rows[-1]["epoch"] if record.rows else 0
   every = old["eval_every_epochs"]
-  if not why and rows and rows[-1]["epoch"] % every:
+  if not why and last % every:
     why = (
-      f"epoch {rows[-1]['epoch']} was evaluated because it was the last, which"
-      f" with config.eval_every_epochs={every} a longer run does not do"
+      f"epoch {last} was evaluated because it was the last, which with"
+      f" config.eval_every_epochs={every} a longer run does not do"
     )
+  if not why and not step_folders.steps(record.workdir / "checkpoints"):
+    why = "its saved states are gone, so that it would begin anew"
   return not why, why
