@@ -4,21 +4,22 @@ Exit codes: 0 done; 2 bad config or usage; 3 diverged; 4 data or saved states
 missing or damaged; 75 preempted, state saved, run again; 1 anything else.
 """
 
-import inspect
-import itertools
 import os
 import pathlib
 import re
 import sys
 import types
 from collections.abc import Callable
+from typing import Any
 
-import ml_collections
 from absl import flags, logging
 from ml_collections import config_flags
 
 from rethink import errors, experiments, signals
 from rethink.cpu import allocator
+from rethink.fields import config_files, variations
+
+_LONGEST = 2000  # characters of a message
 
 
 def define_config() -> flags.FlagHolder:
@@ -31,9 +32,39 @@ def define_config() -> flags.FlagHolder:
   )
 
 
+class _PathParser(flags.ArgumentParser):
+  """Reads a path as a shell would: "~" is the home folder."""
+
+  syntactic_help = "a path"
+
+  def parse(self, argument: str) -> str:
+    """Returns the path, "~" replaced.
+
+    Raises:
+      ValueError: if there is no such home folder.
+    """
+    path = os.path.expanduser(argument)
+    if path.startswith("~"):
+      raise ValueError(
+        f"there is no home folder {path.partition('/')[0]!r}; write ./{path}"
+        " for a folder of that name"
+      )
+    return path
+
+  def flag_type(self) -> str:
+    return "string"
+
+
+def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
+  """Defines a flag that names a file or folder; "~" is the home folder."""
+  return flags.DEFINE(
+    _PathParser(), name, default, text, serializer=flags.ArgumentSerializer()
+  )
+
+
 def define_data_dir() -> flags.FlagHolder:
   """Defines --data_dir, whose default is that of TFDS."""
-  return flags.DEFINE_string(
+  return define_path(
     "data_dir",
     None,
     "Folder of prepared data sets. Default: $TFDS_DATA_DIR, or"
@@ -105,7 +136,11 @@ def parse_flags(argv: list[str]) -> list[str]:
     # Changed in place, because ml_collections reads sys.argv itself.
     argv[at:] = [f"--config.{field}" for field in fields]
   if "config" in flags.FLAGS:
-    _try_config_file(argv)
+    argv[:] = [config_files.expand_home(text) for text in argv]
+    try:
+      config_files.try_out(argv)
+    except errors.ConfigError as error:
+      _fail(str(error))
   try:
     rest = flags.FLAGS(argv)
     if flags.FLAGS["verbosity"].using_default_value:
@@ -135,46 +170,6 @@ def parse_flags(argv: list[str]) -> list[str]:
       )
     _fail(f"--config: {text}")
   raise AssertionError("not reached")
-
-
-def _try_config_file(argv: list[str]) -> None:
-  """Executes the config file before absl does, which hides where it fails.
-
-  An exception of the file itself leaves with its traceback; what is wrong with
-  the file as a config ends the process with one sentence.
-  """
-  values = [
-    text.partition("=")[2] or following
-    for text, following in itertools.pairwise([*argv, ""])
-    if re.fullmatch(r"--?config(=.*)?", text)
-  ]
-  path, _, run = (values or [""])[-1].partition(":")
-  if not os.path.isfile(path):
-    return  # the flag's own check says so
-  try:
-    if not path.endswith(".py"):
-      raise errors.ConfigError(f"--config={path} is not a Python file (*.py)")
-    make = getattr(experiments.load_module(path), "get_config", None)
-    if not callable(make):
-      raise errors.ConfigError(
-        f"--config={path}: the file has no function get_config()"
-      )
-    arguments = (run,) if run else ()
-    try:
-      inspect.signature(make).bind(*arguments)
-    except TypeError as error:
-      raise errors.ConfigError(
-        f"--config={path}{':' * bool(run)}{run}: get_config() does not take"
-        f" this: {error}"
-      ) from None
-    config = make(*arguments)
-    if not isinstance(config, ml_collections.ConfigDict) or not len(config):
-      raise errors.ConfigError(
-        f"--config={path}: get_config() returned {config!r:.60}; it must return"
-        " an ml_collections.ConfigDict with the fields of configs/base.py"
-      )
-  except errors.ConfigError as error:
-    _fail(str(error))
 
 
 def _check_config(rest: list[str]) -> None:
@@ -212,6 +207,14 @@ def run_name() -> str:
       f"{run!r} of {stem} is a group of runs; use rethink.sweep to run them"
     )
   return f"{stem}/{run or 'default'}"
+
+
+def variation() -> str:
+  """Returns "-seed=1", what the command line changes of a result; or ""."""
+  run = config_name()[1]
+  plain = _module().get_config(*([run] if run else []))
+  config: Any = flags.FLAGS["config"].value
+  return variations.suffix(config, plain)
 
 
 def experiment() -> types.ModuleType:
@@ -252,10 +255,11 @@ def exit_code(body: Callable[[], None]) -> int:
   """Runs `body` and returns the exit code.
 
   A RethinkError is printed as one message; other exceptions keep their
-  traceback, because they are bugs.
+  traceback, because they are bugs or the user's own.
   """
   try:
-    body()
+    with errors.refusing_exit("code of a component"):
+      body()
   except errors.RethinkError as error:
     print(f"rethink: {error}", file=sys.stderr, flush=True)
     return error.exit_code
@@ -263,5 +267,7 @@ def exit_code(body: Callable[[], None]) -> int:
 
 
 def _fail(message: str) -> None:
+  if len(message) > _LONGEST:  # it quotes what was typed
+    message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 4 :]}"
   print(f"rethink: {message}", file=sys.stderr, flush=True)
   sys.exit(errors.ConfigError.exit_code)

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import errors, models, schedules, settings, specs
+from rethink import errors, hooks, models, schedules, settings, specs
 
 
 class Static(NamedTuple):
@@ -105,7 +105,13 @@ def static_arguments(
   """
   overrides: dict[str, Any] = {}
   for regularizer in run.regularizers:
-    overrides.update(regularizer().model)
+    made = regularizer()
+    if not isinstance(made, hooks.Regularizer):
+      raise errors.ConfigError(
+        f"config.regularizers: {regularizer} returns {type(made).__name__}; it"
+        " must return a rethink.hooks.Regularizer"
+      )
+    overrides.update(made.model)
   return Static(
     model=models.build(run.model, num_classes, overrides),
     num_classes=num_classes,
@@ -140,9 +146,37 @@ def traced_arguments(
 
 
 def learning_rate(static: Static, traced: Traced, step) -> jax.Array:
-  """The learning rate of a step."""
+  """The learning rate of a step.
+
+  Raises:
+    ConfigError: if the schedule is not one number.
+  """
   factor = static.schedule(traced.schedule, step, traced.length)
+  if jnp.shape(factor) != ():
+    raise errors.ConfigError(
+      f"config.schedule returns shape {jnp.shape(factor)}; it must return one"
+      " number, the factor on the learning rate of a step"
+    )
   return traced.learning_rate * factor
+
+
+def refuse_longer(run: settings.Settings) -> str:
+  """Returns why more epochs would change those already trained, or "".
+
+  They would if the schedule's factor depends on how long the run is.
+  """
+
+  def factor(step, steps_per_epoch, num_steps):
+    return run.schedule(step, schedules.Length(steps_per_epoch, num_steps))
+
+  traced = jax.make_jaxpr(factor)(*[jnp.int32(1)] * 3).jaxpr
+  used = [*traced.outvars, *(x for e in traced.eqns for x in e.invars)]
+  if any(value is traced.invars[2] for value in used):
+    return (
+      f"{run.schedule} makes the learning rate of each step depend on the"
+      " number of all steps, so the epochs so far were trained at other rates"
+    )
+  return ""
 
 
 def mean_loss(

@@ -1,9 +1,11 @@
 """Console output of a run: a progress bar on a terminal, else plain lines."""
 
+import contextlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rethink.storage import attained, runs
@@ -28,11 +30,12 @@ _HEADER = (
 
 def line(row: runs.Row, name: str) -> str:
   """Formats a row of metrics as one line."""
+  key = "time/images_per_second"  # of rows that were trained for
+  speed = f"  {row[key]:,.0f} images/s" if key in row else ""
   return (
     f"{name}  epoch {row['epoch']:3d}  train loss {row['train/loss']:.4f}"
     f" accuracy {row['train/accuracy']:7.2%}  test accuracy"
-    f" {row['test/accuracy']:6.2%}  {row['time/images_per_second']:,.0f}"
-    " images/s"
+    f" {row['test/accuracy']:6.2%}{speed}"
   )
 
 
@@ -68,13 +71,49 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # Epochs of large runs take hours, so steps within them are.
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_OF_SILENCE = 60.0
+_SECONDS_OF_PATIENCE = 3.0  # before it is said what is waited for
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+  """Says what a block does if it takes long, and then now and then again."""
+  ended = threading.Event()
+
+  def say() -> None:
+    began, pause = time.monotonic(), _SECONDS_OF_PATIENCE
+    while not ended.wait(pause):
+      print(f"{what}, {time.monotonic() - began:.0f} s so far", flush=True)
+      pause = _SECONDS_OF_SILENCE
+
+  thread = threading.Thread(target=say, daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    ended.set()
+    thread.join()
 
 
 class Progress:
   """Shows the progress of one run; use as a context manager."""
 
-  def __init__(self, name: str, total_steps: int, batch_size: int, on: bool):
-    """Prepares a progress bar if stdout is a terminal and rich is installed."""
+  def __init__(
+    self,
+    name: str,
+    total_steps: int,
+    batch_size: int,
+    on: bool,
+    start: int = 0,
+  ):
+    """Prepares a progress bar if stdout is a terminal and rich is installed.
+
+    Args:
+      name: of the run.
+      total_steps: of the whole run.
+      batch_size: examples per step.
+      on: whether a bar is wanted.
+      start: step at which training starts or resumes.
+    """
     self._name = name
     self._total_steps = total_steps
     self._batch_size = batch_size
@@ -90,7 +129,9 @@ class Progress:
         rich_progress.TextColumn("{task.fields[status]}"),
         rich_progress.TimeRemainingColumn(elapsed_when_finished=True),
       )
-      self._task = self._bar.add_task(name, total=total_steps, status="")
+      self._task = self._bar.add_task(
+        name, total=total_steps, completed=start, status=""
+      )
 
   def __enter__(self) -> "Progress":
     if self._bar:
@@ -124,6 +165,11 @@ class Progress:
         flush=True,
       )
       self._printed = now
+
+  def end(self, step: int) -> None:
+    """Shows that training is complete, also if it ended before all steps."""
+    if self._bar:
+      self._bar.update(self._task, total=step, completed=step)
 
   def row(self, row: runs.Row) -> None:
     """Shows an evaluated epoch; the last epoch is always shown."""
@@ -164,10 +210,17 @@ def headline(
       " device computes the whole batch)"
     )
   resumed = f", resuming at step {step}" if step else ""
+  examples = status["data"]["train"]
+  whole = ""
+  if batch_size > examples:
+    whole = (
+      f" of all examples (config.batch_size={batch_size:,} is more: every epoch"
+      " is one step)"
+    )
   return (
-    f"{name}: {status['data']['train']:,} examples, labels changed"
+    f"{name}: {examples:,} examples, labels changed"
     f" {status['corruption']['changed_fraction']:.1%},"
-    f" {status['parameters']:,} parameters, {num_steps:,} steps on"
+    f" {status['parameters']:,} parameters, {num_steps:,} steps{whole} on"
     f" {where}{seen(status)}{resumed}"
   )
 
@@ -189,48 +242,22 @@ def seen(status: Mapping[str, Any]) -> str:
   return f", sees {pixels} of {'x'.join(map(str, stored))} pixels"
 
 
-def warn(name: str, status: Mapping[str, Any]) -> None:
-  """Prints what limits the numbers of a run, before it begins.
-
-  Args:
-    name: name of the run.
-    status: content of status.json.
-  """
-  for text in _limits(status):
-    print(f"{name}: {text}", file=sys.stderr, flush=True)
-
-
-def _limits(status: Mapping[str, Any]) -> Iterator[str]:
-  train, test = (status["data"][split] for split in ("train", "test"))
-  overlap, facts = status["test_overlap"], status["attainable"]
-  if overlap:
-    yield (
-      f"{overlap:,} of {test:,} test examples are training examples, so that"
-      " test accuracy is no measure of generalization: config.train_split and"
-      " config.test_split overlap"
-    )
-  if facts["train_duplicates"]:
-    text = f"{facts['train_duplicates']:,} of {train:,} training images equal"
-    text += " another one"
-    if facts["train_conflicts"]:
-      text += (
-        f", and {facts['train_conflicts']:,} stand with different labels: train"
-        f" accuracy cannot exceed {facts['train_accuracy_ceiling']:.2%}, nor"
-        f" train loss fall below {facts['train_loss_floor']:.3f}"
-      )
-    yield text
-  copies = (facts["test_duplicates"] or 0) - overlap
-  if copies > 0:
-    yield f"{copies:,} of {test:,} test images equal a training image"
-
-
-def results_table(named: Sequence[tuple[str, str | os.PathLike]]) -> str:
+def results_table(
+  named: Sequence[tuple[str, str | os.PathLike]],
+  failed: Collection[str] = (),
+) -> str:
   """Returns a Markdown table of runs; missing numbers are dashes.
 
   Args:
     named: (name, run directory) of each row.
+    failed: names of runs that failed just now: their numbers are older ones.
   """
-  return table(_HEADER, [_cells(n, runs.read(w)) for n, w in named])
+  rows = [_cells(n, runs.read(w)) for n, w in named]
+  for at, (name, *cells) in enumerate(rows):
+    if name in failed:
+      known = set(cells) != {"-"}
+      rows[at] = (f"{name} (failed{', older numbers' * known})", *cells)
+  return table(_HEADER, rows)
 
 
 def _cells(name: str, record: runs.Record) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _TRIAL = {"kernel": (3, 2), "bias": (2,)}
 
 
 def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
-  """Reads "sgd(0.9)", "optax:adamw(weight_decay=0.01)" or one of one's own.
+  """Reads "sgd(momentum=0.9)", "optax:adamw(b1=0.8)" or one of one's own.
 
   Args:
     text: the call.
@@ -55,7 +55,13 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
   of_optax = path.split(".")[0] == "optax"
   if of_optax:
     _check_name(path, name, text)
-  call = specs.parse(text, known, "optimizer", given=(_RATE,))
+  call = specs.parse(
+    text,
+    known,
+    "optimizer",
+    given=(_RATE,),
+    by_name="" if path else "the learning rate is config.learning_rate",
+  )
   if positional and _takes_rate(call.function):
     raise errors.ConfigError(
       f"config.optimizer: {text!r} gives arguments by position, of which the"
@@ -130,7 +136,13 @@ def _transform(
   if _takes_rate(call.function):
     function = functools.partial(call.function, **{_RATE: rate})
     call = call._replace(function=function)
-  return call(numbers)
+  made = call(numbers)
+  if not isinstance(made, optax.GradientTransformation):
+    raise errors.ConfigError(
+      f"config.optimizer: the function returns {type(made).__name__}; it must"
+      " return an optax.GradientTransformation"
+    )
+  return made
 
 
 def _check_name(path: str, name: str, text: str) -> None:

@@ -90,11 +90,13 @@ def load_module(path: str | os.PathLike) -> types.ModuleType:
 
   Raises:
     ConfigError: if the name of one of its runs would leave the folder of runs.
+    UserExitError: if it ends the process, which would look like success.
   """
   spec = importlib.util.spec_from_file_location("rethink_config", path)
   assert spec and spec.loader  # holds for every path ending in .py
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  with errors.refusing_exit(f"the config file {path}"):
+    spec.loader.exec_module(module)
   for name in getattr(module, "RUNS", ()):
     check_name(name)
   return module
@@ -114,7 +116,8 @@ def select(config, runs: Runs, run: str):
     run = next((name for name in runs if name.startswith(f"{run}/")), run)
   if run not in runs:
     raise errors.ConfigError(
-      f"there is no run {run!r}; the runs are: {', '.join(runs)}"
+      f"there is no run {run!r}{errors.did_you_mean(run, runs)}; the runs are:"
+      f" {errors.listed(runs, run)}"
     )
   config.lock()  # an unknown field raises only in a locked config
   try:

@@ -12,10 +12,11 @@ from rethink import cli
 from rethink.storage import buckets
 
 _CONFIG = cli.define_config()
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = cli.define_path(
   "workdir",
   None,
-  "Run directory, or gs://BUCKET/FOLDER. Default: runs/<config>/<run>.",
+  "Run directory, or gs://BUCKET/FOLDER. Default: runs/<config>/<run>, followed"
+  " by the fields that the command line changes.",
 )
 _DATA_DIR = cli.define_data_dir()
 _DETERMINISTIC = cli.define_deterministic()
@@ -64,8 +65,10 @@ def main(argv: list[str]) -> int:
   del argv
 
   def run() -> None:
-    name = cli.run_name()
-    workdir = _WORKDIR.value or os.path.join("runs", name)
+    name, workdir = cli.run_name(), _WORKDIR.value
+    if not workdir:  # each variation has its own
+      name += cli.variation()
+      workdir = os.path.join("runs", name)
     if not workdir.startswith(buckets.SCHEME):
       advice = "give a folder or gs://BUCKET/FOLDER; s3:// is not supported"
       cli.local_folder("workdir", workdir, advice)

@@ -6,23 +6,29 @@ params -= learning_rate * direction. Float arguments may be traced.
 
 import optax
 
+from rethink import specs
+
 
 def sgd(
-  momentum: float = 0.9, nesterov: bool = False
+  momentum: specs.Fraction = 0.9, nesterov: bool = False
 ) -> optax.GradientTransformation:
   """Stochastic gradient descent with momentum (paper, appendix A)."""
   return optax.trace(decay=momentum, nesterov=nesterov)
 
 
 def adam(
-  b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+  b1: specs.Fraction = 0.9,
+  b2: specs.Fraction = 0.999,
+  eps: specs.NotNegative = 1e-8,
 ) -> optax.GradientTransformation:
   """Adam (Kingma & Ba 2015)."""
   return optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
 
 
 def rmsprop(
-  decay: float = 0.9, momentum: float = 0.9, epsilon: float = 1.0
+  decay: specs.Fraction = 0.9,
+  momentum: specs.Fraction = 0.9,
+  epsilon: specs.NotNegative = 1.0,
 ) -> optax.GradientTransformation:
   """TensorFlow's RMSProp with the numbers of its Inception V3 of 2016.
 

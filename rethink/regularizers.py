@@ -6,7 +6,7 @@ compiled step, not parts of it.
 """
 
 import functools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import dm_pix
 import jax
@@ -81,7 +81,9 @@ def weight_decay(
   )
 
 
-def random_crop(padding: int = 0) -> Regularizer:
+def random_crop(
+  *, padding: Annotated[int, specs.Range(0, 2**15)] = 0
+) -> Regularizer:
   """A random window of the model's size, another one in every epoch.
 
   Args:

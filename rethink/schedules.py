@@ -4,7 +4,7 @@
 like float arguments, may be traced.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,11 @@ def constant(step: jax.Array, run: Length) -> jax.Array:
 
 
 def exponential(
-  step: jax.Array, run: Length, decay: float = 0.95, every_epochs: int = 1
+  step: jax.Array,
+  run: Length,
+  *,
+  decay: specs.NotNegative = 0.95,
+  every_epochs: Annotated[int, specs.Range(1, 2**31 - 1)] = 1,
 ) -> jax.Array:
   """Multiplies by `decay` after every `every_epochs` epochs, in steps.
 
@@ -41,7 +45,7 @@ def exponential(
 
 
 def cosine(
-  step: jax.Array, run: Length, warmup_epochs: specs.NotNegative = 5.0
+  step: jax.Array, run: Length, *, warmup_epochs: specs.NotNegative = 5.0
 ) -> jax.Array:
   """Rises linearly for `warmup_epochs`, then falls to 0 along a cosine."""
   warmup = jnp.maximum(warmup_epochs * run.steps_per_epoch, 1)

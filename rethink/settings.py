@@ -1,12 +1,12 @@
 """A config, checked and understood: the only reader of config fields' types."""
 
 import dataclasses
-import operator
 import pathlib
 import types
 from collections.abc import Mapping
 from typing import Any
 
+from configs import base
 from rethink import (
   bits,
   corruptions,
@@ -22,38 +22,8 @@ from rethink import (
   schedules,
   specs,
 )
+from rethink.fields import ranges
 
-_POSITIVE = (
-  "batch_size",
-  "eval_batch_size",
-  "num_epochs",
-  "eval_every_epochs",
-  "learning_rate",
-  "bookkeeping.chunk_seconds",
-  "bookkeeping.checkpoint_every_epochs",
-  "bookkeeping.checkpoint_every_seconds",
-  "bookkeeping.checkpoints_to_keep",
-  "bookkeeping.fit_threshold",
-)
-_NOT_NEGATIVE = (
-  "seed",
-  "data_seed",
-  "train_examples",
-  "eval_train_examples",
-  "image_size",
-  "reestimate_batch_stats",
-  "stop_at_train_loss",
-  "ema_decay",
-  "bookkeeping.examples_every_epochs",
-  "bookkeeping.stream_threads",
-  "bookkeeping.stream_workers",
-)
-_CHOICES = {
-  "dtype": ("float32", "bfloat16"),
-  "framing": ("", "crop", "resize"),
-  "normalize": ("per_image", "symmetric"),
-  "pipeline": ("resident", "stream"),
-}
 # Fields that older runs do not have, and the canonical value that they had in
 # effect. A field of that value stays out of the outcome, so that older runs
 # keep their fingerprints.
@@ -101,39 +71,17 @@ def resolve(config: Any) -> Settings:
   Raises:
     ConfigError: naming the field and what to do.
   """
-  for field in (*_POSITIVE, *_NOT_NEGATIVE):
-    value = operator.attrgetter(field)(config)
-    if field in _POSITIVE and not value > 0:
-      raise errors.ConfigError(f"config.{field} must be above 0, not {value}")
-    if not value >= 0:
-      raise errors.ConfigError(f"config.{field} must be 0 or more, not {value}")
+  ranges.check(config, base.get_config())
   if 0 < config.reestimate_batch_stats < config.batch_size:
     raise errors.ConfigError(
       "config.reestimate_batch_stats must be 0 or at least one batch"
       f" (config.batch_size={config.batch_size}), not"
       f" {config.reestimate_batch_stats}"
     )
-  if not config.ema_decay < 1:
-    raise errors.ConfigError(
-      f"config.ema_decay must be below 1, not {config.ema_decay}"
-    )
-  for field in ("seed", "data_seed"):
-    if config[field] >= 2**32:  # JAX would cut a longer one off
-      raise errors.ConfigError(f"config.{field} must be below 2**32")
-  for field, choices in _CHOICES.items():
-    if config[field] not in choices:
-      raise errors.ConfigError(
-        f"config.{field} must be {' or '.join(map(repr, choices))}, not"
-        f" {config[field]!r}"
-      )
   if config.bookkeeping.cache_dir and config.pipeline != "stream":
     raise errors.ConfigError(
       "config.bookkeeping.cache_dir is for config.pipeline='stream'; images"
       " that are resident are decoded once anyway"
-    )
-  if not 0 <= config.central_fraction <= 1:
-    raise errors.ConfigError(
-      f"config.central_fraction must be 0 to 1, not {config.central_fraction}"
     )
 
   components = {

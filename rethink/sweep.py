@@ -22,7 +22,7 @@ from rethink import cli, errors, experiments
 from rethink.storage import files
 
 _CONFIG = cli.define_config()
-_RUNS = flags.DEFINE_string(
+_RUNS = cli.define_path(
   "runs", "runs", "Folder that holds the run directories."
 )
 _ONLY = flags.DEFINE_string("only", "*", "Shell-style pattern of run names.")
@@ -71,7 +71,8 @@ def _sweep() -> None:
   names = experiments.choose(module.RUNS, group, _ONLY.value, _SEEDS.value)
   if not names:
     raise errors.ConfigError(
-      f"--only={_ONLY.value} matches none of the runs: {', '.join(module.RUNS)}"
+      f"--only={_ONLY.value} matches none of the runs:"
+      f" {errors.listed(module.RUNS, _ONLY.value)} (--list shows all)"
     )
   mine = names[_INDEX.value :: _COUNT.value]
   if not mine:
@@ -92,11 +93,13 @@ def _sweep() -> None:
   data_dir = cli.data_dir(_DATA_DIR.value)
   failed, skipped = [], 0
   with compiled.CompilationCounter() as counter:
-    for name in mine:
+    for number, name in enumerate(mine, 1):
+      print(f"run {number} of {len(mine)}: {name}", flush=True)
       try:
-        config = _config(module, name)
-        skipped += runner.outlook(config, root / name) == runner.DONE
-        runner.execute(config, str(root / name), data_dir, stop, name)
+        with errors.refusing_exit(name):
+          config = _config(module, name)
+          skipped += runner.outlook(config, root / name) == runner.DONE
+          runner.execute(config, str(root / name), data_dir, stop, name)
       except (errors.PreemptedError, errors.DataError):
         raise  # the next run would end in the same way
       except errors.RethinkError as error:
@@ -113,7 +116,8 @@ def _sweep() -> None:
     if experiments.is_smoke(name) == small
     and (name in mine or (root / name).exists())
   ]
-  text = console.results_table([(name, root / name) for name in known])
+  named = [(name, root / name) for name in known]
+  text = console.results_table(named, failed)
   path = root / ("smoke.md" if small else "results.md")
   root.mkdir(
     parents=True, exist_ok=True
@@ -126,7 +130,9 @@ def _sweep() -> None:
     f" {counter}"
   )
   if failed:
-    raise errors.RethinkError(f"{len(failed)} runs failed: {', '.join(failed)}")
+    raise errors.RethinkError(
+      f"{len(failed)} runs failed: {errors.listed(failed)}"
+    )
 
 
 def _config(module: Any, name: str) -> Any:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rethink import console, example
+from rethink import example
+from rethink.methods import limits
 from rethink.pipeline import attainable
 from rethink.report import attainable as report_attainable
 from rethink.storage import attained, runs
@@ -145,7 +146,7 @@ def test_what_limits_the_numbers_is_said(capsys):
     "test_overlap": 3,
     "attainable": facts,
   }
-  console.warn("run", status)
+  limits.warn("run", status)
   first, second, third = capsys.readouterr().err.splitlines()
   assert "3 of 50 test examples are training examples" in first
   assert "300 of 400 training images equal another one" in second
@@ -153,7 +154,7 @@ def test_what_limits_the_numbers_is_said(capsys):
   assert "4 of 50 test images equal a training image" in third
   nothing = dict.fromkeys(facts, 0)
   for unknown in (nothing, {**nothing, **attainable.UNKNOWN}):
-    console.warn("run", {**status, "test_overlap": 0, "attainable": unknown})
+    limits.warn("run", {**status, "test_overlap": 0, "attainable": unknown})
   assert capsys.readouterr().err == ""
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import time
 
 import pytest
 
@@ -123,3 +124,45 @@ def test_wandb_keeps_its_identity_over_a_resume(tmp_path, monkeypatch):
   begun = wandb.calls
   assert begun[0] == begun[3] and begun[1][0] == 10
   assert begun[2] == begun[5] == "finish"
+
+
+def test_a_row_that_nothing_was_trained_for_has_no_speed():
+  row = _row(1, 0.5)
+  assert console.line(row, "name").endswith("1,234 images/s")
+  del row["time/images_per_second"]
+  assert console.line(row, "name").endswith("test accuracy 10.00%")
+
+
+def _bar(monkeypatch, start: int):
+  pytest.importorskip("rich")
+  monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+  progress = console.Progress("name", 100, 10, on=True, start=start)
+  return progress, lambda: progress._bar.tasks[0]
+
+
+def test_a_bar_begins_where_the_run_resumes_and_ends_full(monkeypatch):
+  progress, task = _bar(monkeypatch, start=40)
+  assert task().percentage == 40
+  with progress:
+    progress.step(47, 0.5, 0.5)
+    assert task().percentage == 47
+    progress.end(47)  # stopped early by its rule
+  assert task().percentage == 100 and task().finished
+
+
+def test_long_waits_are_said_and_short_ones_are_not(capsys, monkeypatch):
+  with console.waiting("reading cifar10"):
+    pass
+  assert not capsys.readouterr().out
+  monkeypatch.setattr(console, "_SECONDS_OF_PATIENCE", 0.01)
+  with console.waiting("reading cifar10"):
+    time.sleep(0.1)
+  assert capsys.readouterr().out == "reading cifar10, 0 s so far\n"
+
+
+def test_runs_that_failed_now_are_marked_in_the_table(tmp_path):
+  _directory(tmp_path / "a", [0.5])
+  named = [("a", tmp_path / "a"), ("b", tmp_path / "b"), ("c", tmp_path / "a")]
+  table = console.results_table(named, failed=("a", "b"))
+  assert "| a (failed, older numbers) |" in table
+  assert "| b (failed) " in table and "| c   " in table

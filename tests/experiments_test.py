@@ -83,3 +83,15 @@ def test_an_unknown_run_lists_the_runs():
 def test_an_override_that_does_not_fit_is_refused(overrides):
   with pytest.raises(errors.ConfigError, match="run 'typo'"):
     experiments.select(base.get_config(), {"typo": overrides}, "typo")
+
+
+def test_a_misspelt_run_is_asked_back_and_the_list_is_short():
+  from configs import fig1_randomization, table1_cifar10
+
+  for module in (fig1_randomization, table1_cifar10):
+    first = next(iter(module.RUNS))
+    with pytest.raises(errors.ConfigError) as caught:
+      module.get_config(first.replace("e", "a", 1))
+    said = str(caught.value)
+    assert f"did you mean {first!r}?" in said
+    assert len(said) < 1000 and said.endswith(" more")

@@ -14,7 +14,7 @@ from tests.conftest import ROOT, python
 TIERS = (
   "bits cpu errors example report_spec",
   "corrupting distributed experiments forward hooks metrics signals specs",
-  "corruptions descent expressivity kernels losses metric_names models"
+  "corruptions descent expressivity fields kernels losses metric_names models"
   " optimizers regularizers schedules storage",
   "cli console metric_sums pipeline settings",
   "compiled evaluate",

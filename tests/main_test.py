@@ -122,6 +122,24 @@ def test_a_run_ends_with_its_table_and_the_environment_names_the_data(
   assert runs.read(tmp_path).status["state"] == "done"
 
 
+def test_each_variation_has_a_directory_of_its_own(tmp_path, data_dir):
+  home = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+  args = ("--config=configs/base.py", f"--data_dir={data_dir}", *_QUICK)
+  (tmp_path / "configs").symlink_to(ROOT / "configs")
+  code = (
+    "import os, sys; os.chdir(os.environ['HOME']);"
+    "from rethink import cli, main; argv = ['main', *sys.argv[1:]];"
+    "sys.argv = argv; cli.parse_flags(argv); sys.exit(main.main(argv))"
+  )
+  done = python("-c", code, *args, "--config.seed=1", **home)
+  assert done.returncode == 0, done.stderr
+  name = "default-num_epochs=2,seed=1,train_examples=200"
+  assert [path.name for path in (tmp_path / "runs/base").iterdir()] == [name]
+  assert f"| base/{name} | " in done.stdout
+  again = python("-c", code, *args, "--config.seed=1", **home)
+  assert "is done already" in again.stdout
+
+
 def _sweep(tmp_path, data_dir, *args: str):
   return python(
     "-m",

@@ -67,7 +67,7 @@ def test_the_seed_draws_the_signs_of_each_image(config, tmp_path, data_dir):
   [
     ("complexity('forest()')", "there is no 'forest'; there are: ball"),
     ("complexity('ball(norm=True)')", "norm must be float"),
-    ("complexity('linear()', draws=1)", "draws must be 2 or more"),
+    ("complexity('linear()', draws=1)", "draws must lie in \\[2, 1000000\\]"),
   ],
 )
 def test_a_bad_learner_is_one_sentence(

@@ -91,7 +91,7 @@ def test_a_stopped_run_starts_over(config, tmp_path, data_dir):
     ("built()", "construct, interpolate, train"),
     ("construct(width=3)", "depth, one_hot"),
     ("construct(depth=1000)", "between 1 and 320"),
-    ("construct(depth=-1)", "between 1 and 320"),
+    ("construct(depth=-1)", "depth must lie in"),
     ("train(depth=3)", "takes: none"),
   ],
 )

@@ -307,7 +307,7 @@ def test_runs_of_one_architecture_share_their_programs(
   config.learning_rate = 0.01
   config.seed = 5
   config.corruptions = ("random_labels()",)
-  config.schedule = "exponential(0.5)"
+  config.schedule = "exponential(decay=0.5)"
   config.num_epochs = 2
   _execute(config, tmp_path / "b", data_dir)
   after = (

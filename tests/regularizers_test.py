@@ -228,7 +228,7 @@ def test_a_random_crop_is_any_window_of_the_padded_image(
     for j in range(places)
   }
   n = 20 * places**2
-  draws = _draws(regularizers.random_crop(padding), image, size, n)
+  draws = _draws(regularizers.random_crop(padding=padding), image, size, n)
   assert draws.shape[1:] == (size, size, channels)
   assert {draw.tobytes() for draw in draws} == windows
 

@@ -1,6 +1,7 @@
 """Per-example files of runs, and what a report makes of them."""
 
 import csv
+import errno
 import io
 import pathlib
 
@@ -79,3 +80,32 @@ def test_the_export_scores_every_example(tmp_path):
   assert [one["corrupted"] for one in lines] == ["0", "1", "0"]
   assert {one["run"] for one in lines} == {name}
   assert lines[2]["last_loss"] == "1.0" and lines[2]["last_correct"] == "0"
+
+
+def test_a_file_that_is_not_ours_is_left_out_and_left_alone(tmp_path):
+  run = report_runs.write(tmp_path, table1_cifar10, f"{_TRUE}/seed0")
+  run.log_examples(3, _arrays((True, False, True)))
+  other = run.workdir / "examples/epochfoo.npz"
+  other.write_bytes(b"mine")
+  assert list(runs.read_examples(run.workdir)) == [3]
+  run.cut()
+  assert [p.name for p in other.parent.iterdir()] == ["epochfoo.npz"]
+
+
+def test_an_export_that_cannot_be_written_is_one_sentence(
+  tmp_path, monkeypatch
+):
+  for path in (tmp_path / "none" / "x.csv", tmp_path):
+    with pytest.raises(errors.RethinkError, match=r"examples=.*folder"):
+      examples.export(path, [])
+
+  def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  path = tmp_path / "x.csv"
+  path.write_text("older")
+  monkeypatch.setattr(examples, "_write", full)
+  with pytest.raises(errors.RethinkError, match="No space left on device"):
+    examples.export(path, [])
+  assert path.read_text() == "older"
+  assert [p.name for p in tmp_path.iterdir()] == ["x.csv"]

@@ -335,3 +335,73 @@ def test_every_component_has_a_summary_and_annotated_arguments(module):
     assert set(function.__annotations__) >= set(
       function.__code__.co_varnames[: function.__code__.co_argcount]
     ), name
+
+
+@pytest.mark.parametrize(
+  ("field", "text", "said"),
+  [
+    ("optimizer", "adam(1e-3)", r"which argument 0.001 is \(the learning rate"),
+    ("optimizer", "sgd(0.9)", "by name, such as momentum=0.9"),
+    ("optimizer", "adam(b1=5)", r"b1 must lie in \[0.0, 1.0\], not 5"),
+    ("schedule", "exponential(0.1)", "by name, such as decay=0.1"),
+    ("schedule", "cosine(0.1)", "by name, such as warmup_epochs=0.1"),
+    ("model", "alexnet(10)", r"10 is \(num_classes is that of the data set"),
+    ("model", "inception_v3(1000)", "such as auxiliary_weight=1000"),
+    ("model", "mlp(10)", "such as widths=10"),
+    ("model", "mlp(widths=(0,))", r"widths must lie in \[1, 16777216\], not 0"),
+    ("model", "mlp(widths=(8, -1))", "widths must lie in"),
+    ("model", "mlp(widths=(1000000000000000,))", "widths must lie in"),
+    ("model", "inception(width=0.0)", "width must lie in"),
+    ("model", "incepton()", r"did you mean 'inception'\?"),
+  ],
+)
+def test_a_number_that_could_mean_another_argument_is_refused(
+  config, field, text, said
+):
+  config[field] = text
+  with pytest.raises(errors.ConfigError, match=said):
+    settings.resolve(config)
+
+
+@pytest.mark.parametrize(
+  ("text", "said"),
+  [
+    ("random_crop(32)", "by name, such as padding=32"),
+    ("random_crop(padding=-1)", "padding must lie in"),
+    ("dropot(0.5)", r"did you mean 'dropout'\?"),
+  ],
+)
+def test_regularizers_are_asked_alike(config, text, said):
+  config.regularizers = (text,)
+  with pytest.raises(errors.ConfigError, match=said):
+    settings.resolve(config)
+
+
+def test_a_misspelt_corruption_is_named(config):
+  config.corruptions = ("random_label()",)
+  with pytest.raises(errors.ConfigError, match=r"mean 'random_labels'\?"):
+    settings.resolve(config)
+
+
+def test_arguments_by_name_only_are_no_places():
+  def only(*, width: float = 1.0, height: float = 1.0):
+    return width, height
+
+  known = {"only": only}
+  assert parse("only(height=2)", known=known, leading=()).kwargs["height"] == 2
+  with pytest.raises(errors.ConfigError, match=r"by name, such as width=3"):
+    parse("only(3)", known=known, leading=())
+
+
+def test_numbers_in_a_tuple_have_a_range_and_huge_ones_are_no_floats():
+  def sized(sizes: specs.Sizes = (1,), rate: float = 1.0):
+    return sizes, rate
+
+  known = {"sized": sized}
+  for text in ("sized((1, 0))", "sized((2, 10**2))", f"sized(rate={10**400})"):
+    with pytest.raises(errors.ConfigError):
+      parse(text, known=known, leading=())
+  assert parse("sized((3, 4))", known=known, leading=()).kwargs["sizes"] == (
+    3,
+    4,
+  )

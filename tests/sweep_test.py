@@ -102,6 +102,7 @@ def test_runs_of_one_architecture_share_their_programs(tmp_path, data_dir):
   assert "5 runs: 0 done before, 5 done now, 0 failed" in done.stdout
   assert "\n5 runs" in done.stdout
   assert re.search(r"; 1 training programs compiled, \d+\.\d s", done.stdout)
+  assert "\nrun 3 of 5: mlp_1x512/shuffled_pixels\n" in done.stdout
   again = _sweep(tmp_path, data_dir, *some)
   assert "5 runs: 5 done before, 0 done now" in again.stdout
   assert "; 0 training programs compiled" in again.stdout
@@ -166,6 +167,7 @@ def test_runs_that_all_fail_at_once_are_summed_up(tmp_path, data_dir):
   assert "2 runs: 0 done before, 0 done now, 2 failed" in done.stdout
   assert "2 runs failed: mlp_1x512/true_labels" in done.stderr
   assert "Traceback" not in done.stderr
+  assert done.stdout.count("(failed)") == 2
 
 
 def test_a_name_that_is_a_run_is_no_group():

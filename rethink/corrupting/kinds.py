@@ -10,6 +10,7 @@ The first parameters of a function say what it is given and what it changes:
 import enum
 import functools
 import inspect
+import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -135,7 +136,8 @@ def corrupt_images(
     ConfigError: naming a function that returns no such images.
   """
   context = context._replace(split=example.Split())
-  after, facts = _apart(corruption(*_kept(ids, images), context))
+  returned = corruption(*_kept(ids, images), context)
+  after, facts = _apart(returned, _name(corruption))
   n, size, channels = len(ids), context.image_size, images.shape[-1]
   shapes = (images.shape, (n, size, size, channels))
   if not (
@@ -175,7 +177,7 @@ def _labels(
 ) -> tuple[np.ndarray, dict[str, Any]]:
   """Calls a corruption of labels and checks what it returns."""
   n, classes = len(given[0]), context.info.num_classes
-  after, facts = _apart(corruption(*given))
+  after, facts = _apart(corruption(*given), _name(corruption))
   where = f"config.corruptions: {_name(corruption)} must return"
   if not (
     isinstance(after, np.ndarray)
@@ -201,10 +203,20 @@ def _kept(*arrays: np.ndarray) -> list[np.ndarray]:
   return views
 
 
-def _apart(returned: Any) -> tuple[Any, dict[str, Any]]:
-  if isinstance(returned, tuple) and len(returned) == 2:
-    return returned
-  return returned, {}
+def _apart(returned: Any, name: str) -> tuple[Any, dict[str, Any]]:
+  if not (isinstance(returned, tuple) and len(returned) == 2):
+    return returned, {}
+  after, facts = returned
+  try:
+    if not isinstance(facts, dict):
+      raise TypeError(f"it returns {_shown(facts)}")
+    json.dumps(facts, allow_nan=False)
+  except (TypeError, ValueError) as error:
+    raise errors.ConfigError(
+      f"config.corruptions: {name} must return its facts for status.json as a"
+      f" dict of JSON values: {error}"
+    ) from None
+  return after, facts
 
 
 def _name(corruption: Corruption) -> str:

@@ -4,10 +4,11 @@ The one place that knows how Linen and NNX modules are called.
 """
 
 import functools
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.errors
 import flax.linen as nn
@@ -122,7 +123,7 @@ def primitives(
     model: from `models.build`.
     image_shape: (height, width, channels).
   """
-  return _operations(model, image_shape)[0]
+  return _operations(model, image_shape).names
 
 
 def refuse_empty(model: nn.Module, image_shape: tuple[int, ...]) -> None:
@@ -138,7 +139,7 @@ def refuse_empty(model: nn.Module, image_shape: tuple[int, ...]) -> None:
   Raises:
     ConfigError: naming the layer.
   """
-  empty = _operations(model, image_shape)[1]
+  empty = _operations(model, image_shape).empty
   if empty:
     height, width, _ = image_shape
     raise errors.ConfigError(
@@ -148,22 +149,55 @@ def refuse_empty(model: nn.Module, image_shape: tuple[int, ...]) -> None:
     )
 
 
+def largest_product(model: nn.Module, image_shape: tuple[int, ...]) -> int:
+  """Returns the bytes of the largest convolution or matrix product of an image.
+
+  Args:
+    model: from `models.build`.
+    image_shape: (height, width, channels).
+  """
+  return _operations(model, image_shape).largest_product
+
+
+class _Operations(NamedTuple):
+  """The JAX operations of a model.
+
+  Attributes:
+    names: of the primitives.
+    empty: the first layer that makes an empty array, with its shape; or "".
+    largest_product: bytes of the largest convolution or matrix product of an
+      image.
+  """
+
+  names: frozenset[str]
+  empty: str
+  largest_product: int
+
+
+# Of the images that are traced: hardly any weights have it as first dimension.
+_TRACED_IMAGES = 13
+_PRODUCTS = ("conv_general_dilated", "dot_general")
+
+
 @functools.cache
-def _operations(
-  model: nn.Module, image_shape: tuple[int, ...]
-) -> tuple[frozenset[str], str]:
-  """Returns the operations' names, and the first that makes an empty array."""
-  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+def _operations(model: nn.Module, image_shape: tuple[int, ...]) -> _Operations:
+  images = jax.ShapeDtypeStruct((_TRACED_IMAGES, *image_shape), jnp.float32)
   key = jax.random.key(0)
   traced = jax.make_jaxpr(lambda images: init(model, key, images)[0])(images)
-  names, empty = set(), ""
+  names, empty, largest = set(), "", 0
   for equation in _equations(traced.jaxpr):
-    names.add(equation.primitive.name)
-    for found in equation.outvars:
-      if not empty and 0 in getattr(found.aval, "shape", ()):
+    name = equation.primitive.name
+    names.add(name)
+    for result in equation.outvars:
+      shape = getattr(result.aval, "shape", ())
+      if 0 in shape and not empty:
         layer = str(equation.source_info.name_stack) or type(model).__name__
-        empty = f"layer {layer} makes {found.aval.str_short()}"
-  return frozenset(names), empty
+        shown = shape[1:] if shape[:1] == (_TRACED_IMAGES,) else shape
+        empty = f"layer {layer} makes an array of shape {shown}"
+      if name in _PRODUCTS and shape[:1] == (_TRACED_IMAGES,):
+        size = math.prod(shape[1:]) * result.aval.dtype.itemsize
+        largest = max(largest, size)
+  return _Operations(frozenset(names), empty, largest)
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:

@@ -74,7 +74,7 @@ def normalize(images: np.ndarray, epsilon: specs.NotNegative = 1e-8) -> Map:
 def gabor(
   images: np.ndarray,
   orientations: _AtLeastOne = 8,
-  wavelengths: tuple[float, ...] = (4.0, 8.0),
+  wavelengths: Annotated[tuple[float, ...], specs.Range(0.1, 1e6)] = (4.0, 8.0),
   pool: _AtLeastOne = 2,
 ) -> Map:
   """Computes magnitudes of complex Gabor filters, averaged over small squares.
@@ -125,7 +125,7 @@ def random_convolution(
   patch: _AtLeastOne = 6,
   alpha: specs.NotNegative = 0.25,
   epsilon: specs.NotNegative = 0.1,
-  seed: int = 0,
+  seed: specs.Seed = 0,
 ) -> convolution.Filters:
   """Computes eight features for each of many random patches; the last step.
 

@@ -7,7 +7,7 @@ arguments may be traced.
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,9 @@ def laplacian(bandwidth: specs.NotNegative = 0.0) -> Kernel:
 
 
 def polynomial(
-  degree: int = 3, scale: float = 1.0, offset: specs.NotNegative = 1.0
+  degree: Annotated[int, specs.Range(1, 100)] = 3,
+  scale: specs.Finite = 1.0,
+  offset: specs.NotNegative = 1.0,
 ) -> Kernel:
   """Returns (scale <x, z> + offset)^degree."""
 

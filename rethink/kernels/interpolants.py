@@ -31,7 +31,9 @@ def min_norm(problem: fitting.Problem) -> fitting.Fitted:
   return fitting.interpolate(problem)
 
 
-def wrong_on_test(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
+def wrong_on_test(
+  problem: fitting.Problem, seed: specs.Seed = 0
+) -> fitting.Fitted:
   """Computes the interpolant of least norm that is wrong on all test images.
 
   Args:
@@ -53,7 +55,9 @@ def wrong_on_test(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
   return both._replace(train=both.train[:n], test=both.train[n:])
 
 
-def random_centres(problem: fitting.Problem, seed: int = 0) -> fitting.Fitted:
+def random_centres(
+  problem: fitting.Problem, seed: specs.Seed = 0
+) -> fitting.Fitted:
   """Interpolates with kernel functions centred at noise, one per example.
 
   The noise is uniform between the smallest and the largest feature value. Uses
@@ -93,7 +97,7 @@ def sgd(
   epochs: _Epochs = 400,
   learning_rate: Annotated[float, specs.Range(0.0, 2.0)] = 1.0,
   start: specs.NotNegative = 0.0,
-  seed: int = 0,
+  seed: specs.Seed = 0,
 ) -> fitting.Fitted:
   """Trains a linear model by stochastic gradient descent on least squares.
 

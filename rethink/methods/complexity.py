@@ -1,15 +1,18 @@
 """One run of `method = "complexity(...)"`: a learner fits random signs."""
 
 import time
+from typing import Annotated
 
 from rethink import console, errors, settings, signals, specs
 from rethink.expressivity import rademacher
-from rethink.methods import learners, method
+from rethink.methods import learners, limits, method
 from rethink.pipeline import preprocess, run_data
 
 
 def execute(
-  job: method.Job, learner: str = "network()", draws: int = 10
+  job: method.Job,
+  learner: str = "network()",
+  draws: Annotated[int, specs.Range(2, 10**6)] = 10,
 ) -> None:
   """Fits sign vectors to the training images and logs one row.
 
@@ -34,9 +37,10 @@ def execute(
       "config.metrics must be () for config.method='complexity()', which logs"
       " correlations"
     )
-  loaded = run_data.load_for_run(run_settings, directory, data_dir)
+  with console.waiting(f"{directory.name}: reading {config.dataset}"):
+    loaded = run_data.load_for_run(run_settings, directory, data_dir)
   run_settings = settings.with_image_size(run_settings, loaded.image_size)
-  console.warn(directory.name, directory.status)
+  limits.warn(directory.name, directory.status)
   directory.cut()
   images, ids = loaded.train.image, loaded.train.id
   points = preprocess.on_host(

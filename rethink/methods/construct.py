@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from rethink import (
   models,
   settings,
   signals,
+  specs,
 )
 from rethink.expressivity import (
   certificate,
@@ -24,7 +26,7 @@ from rethink.expressivity import (
   modules,
   projections,
 )
-from rethink.methods import eval_splits, method
+from rethink.methods import eval_splits, limits, method
 from rethink.pipeline import preprocess, resident, run_data
 from rethink.storage import runs
 
@@ -55,8 +57,9 @@ class Construction:
         " trains nothing"
       )
     self._metrics = run_settings.metrics
-    self.loaded = run_data.load_for_run(run_settings, run, data_dir)
-    console.warn(run.name, run.status)
+    with console.waiting(f"{run.name}: reading {self.config.dataset}"):
+      self.loaded = run_data.load_for_run(run_settings, run, data_dir)
+    limits.warn(run.name, run.status)
     metric_sums.check(self._metrics, self.loaded.info.num_classes)
     run.cut()  # a build is never resumed: rows of an unfinished one go
 
@@ -185,7 +188,11 @@ class Construction:
     signals.check(self.stop, self.run)
 
 
-def execute(job: method.Job, depth: int = 0, one_hot: bool = False) -> None:
+def execute(
+  job: method.Job,
+  depth: Annotated[int, specs.Range(0, 10**4)] = 0,
+  one_hot: bool = False,
+) -> None:
   """Computes a network that fits all labels, without training (section 4).
 
   Args:

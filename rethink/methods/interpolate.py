@@ -1,7 +1,6 @@
 """One run of `method = "interpolate"`: a linear system in place of training."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from configs import kernels as base
 from rethink import (
   console,
   corruptions,
@@ -18,6 +18,7 @@ from rethink import (
   signals,
   specs,
 )
+from rethink.fields import ranges
 from rethink.kernels import (
   features,
   functions,
@@ -26,7 +27,7 @@ from rethink.kernels import (
   preconditioners,
 )
 from rethink.kernels import fitting as kernel_interpolation
-from rethink.methods import method
+from rethink.methods import limits, method
 from rethink.pipeline import run_data
 from rethink.storage import runs
 
@@ -62,18 +63,7 @@ def resolve(config: Any) -> Settings:
   Raises:
     ConfigError: naming the field and what to do.
   """
-  for field in ("tolerance", "max_rounds"):
-    if not config[field] > 0:
-      raise errors.ConfigError(
-        f"config.{field} must be above 0, not {config[field]}"
-      )
-  for field in (
-    *("ridge", "train_examples", "held_out", "data_seed", "image_size"),
-  ):
-    if not 0 <= config[field] < math.inf:
-      raise errors.ConfigError(
-        f"config.{field} must be 0 or more, not {config[field]}"
-      )
+  ranges.check(config, base.get_config())
   components = {
     "features": settings.calls(config, "features", features),
     "kernel": settings.call(config, "kernel", functions),
@@ -103,12 +93,13 @@ def execute(job: method.Job) -> None:
   """
   run_settings, directory, data_dir, stop = job
   config = run_settings.config
-  loaded = run_data.load_for_run(
-    run_settings,
-    directory,
-    data_dir,
-    change=lambda loaded: _hold_out(loaded, config.held_out),
-  )
+  with console.waiting(f"{directory.name}: reading {config.dataset}"):
+    loaded = run_data.load_for_run(
+      run_settings,
+      directory,
+      data_dir,
+      change=lambda loaded: _hold_out(loaded, config.held_out),
+    )
   directory.cut()
   changed = loaded.report["changed_fraction"]
   print(
@@ -117,7 +108,7 @@ def execute(job: method.Job) -> None:
     f"{console.seen(directory.status)}",
     flush=True,
   )
-  console.warn(directory.name, directory.status)
+  limits.warn(directory.name, directory.status)
   signals.check(stop, directory)
   memory.reset_peak()
   began = time.monotonic()

@@ -6,7 +6,7 @@ classifiers into {-1, 1}, interpolants, or a ball of a function space.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from rethink import (
   metrics,
   schedules,
   settings,
+  specs,
   train_step,
 )
 from rethink.expressivity import construct
@@ -177,7 +178,7 @@ def kernel(context: Context, kernel: str = "gaussian(bandwidth=0.0)") -> Fitted:
 def ball(
   context: Context,
   kernel: str = "gaussian(bandwidth=0.0)",
-  norm: float = 1.0,
+  norm: specs.NotNegative = 1.0,
 ) -> Fitted:
   """The best function h of the kernel's space with a norm of at most `norm`.
 
@@ -197,7 +198,9 @@ def ball(
   return Fitted(values, len(context.points), {"norm": norm})
 
 
-def construction(context: Context, depth: int = 0) -> Fitted:
+def construction(
+  context: Context, depth: Annotated[int, specs.Range(0, 10**4)] = 0
+) -> Fitted:
   """The network of Theorem 1, or of Corollary 1 with `depth` hidden layers.
 
   Args:

@@ -34,9 +34,12 @@ class Method(NamedTuple):
     many_processes: whether several processes can share a run.
     pipelines: the values of `config.pipeline` that it can use; () if its
       configs have no such field.
+    refuse_longer: returns why a run of these settings may not get more epochs
+      after it was begun with fewer, or "" if it may.
   """
 
   resolve: Callable[[Any], Any]
   execute: Callable[..., None]
   many_processes: bool
   pipelines: tuple[str, ...]
+  refuse_longer: Callable[[Any], str] = lambda _: "it is not trained by epochs"

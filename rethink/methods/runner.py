@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import json
 import os
 import pkgutil
 from typing import Any
@@ -12,11 +13,19 @@ import jax
 
 from rethink import errors, signals, specs
 from rethink.methods.method import Job, Method
-from rethink.storage import checkpoints, fingerprints, locks, runs, workdirs
+from rethink.storage import (
+  checkpoints,
+  continuations,
+  locks,
+  runs,
+  user_sources,
+  workdirs,
+)
 
 # Of a run directory: what steers a run besides its state.
 _RECORDS = ("config.json", "status.json", "metrics.jsonl")
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
+LONGER = "of fewer epochs, would go on"
 # What status.json says of a run that ended with an error.
 _STATES = {
   errors.PreemptedError: "preempted",
@@ -35,16 +44,16 @@ def resolve(config: Any) -> tuple[Method, specs.Call, Any]:
   """
   found = _methods()
   known = {name: one.execute for name, one in found.items()}
-  call = specs.parse(config.method, known, "method", leading=("job",))
-  if call.name not in found:  # "my.module:function": runs would have no METHOD
-    raise errors.ConfigError(
-      f"config.method: {config.method!r} is not a method of this package; there"
-      f" are: {', '.join(sorted(found))}"
-    )
+  call = specs.parse(
+    config.method, known, "method", leading=("job",), own=False
+  )
   chosen = found[call.name]
   run_settings = chosen.resolve(config)
   text = str(call) if call.kwargs else call.name
   outcome = {**run_settings.outcome, "method": text}
+  own = user_sources.read(outcome)
+  if own:
+    outcome[user_sources.FIELD] = user_sources.digests(own)
   return chosen, call, dataclasses.replace(run_settings, outcome=outcome)
 
 
@@ -64,16 +73,18 @@ def _methods() -> dict[str, Method]:
 
 
 def outlook(config, workdir: str | os.PathLike) -> str:
-  """Returns what `execute` would find: the state of a run, NEW or REFUSED."""
+  """Returns what `execute` would find: a state, NEW, REFUSED or LONGER."""
   record = runs.read(workdir)
-  _, _, run_settings = resolve(config)
+  method, _, run_settings = resolve(config)
   if not (record.status and record.config):
     return NEW
-  if record.config["fingerprint"] != fingerprints.fingerprint(
-    run_settings.outcome
-  ):
+  outcome = json.loads(json.dumps(run_settings.outcome))
+  going_on = continuations.compare(
+    record, outcome, lambda: method.refuse_longer(run_settings)
+  )
+  if going_on.differences:
     return REFUSED if runs.has_begun(record) else NEW
-  return record.status["state"]
+  return LONGER if going_on.longer else record.status["state"]
 
 
 def execute(
@@ -116,6 +127,7 @@ def execute(
       name,
       restart,
       lock.check,
+      lambda: method.refuse_longer(run_settings),
     )
     if run.done:
       print(f"{run.name} is done already ({workdir})", flush=True)

@@ -22,8 +22,16 @@ from rethink import (
   settings,
   train_step,
 )
-from rethink.forward import checks
-from rethink.methods import batch_stats, data_passes, method, outputs
+from rethink.methods import (
+  batch_stats,
+  data_passes,
+  footprint,
+  initial,
+  limits,
+  method,
+  outputs,
+  speed,
+)
 from rethink.pipeline import resident, run_data
 from rethink.storage import checkpoints, metric_writers, runs
 
@@ -37,25 +45,22 @@ class Trainer:
     Raises:
       RethinkError: if data, config or run directory do not fit together.
     """
-    run_settings, run, data_dir, stop = job
+    run_settings, run, _, stop = job
     self.run, self.stop = run, stop
     replicated, sharded = resident.shardings()
     alone = jax.process_count() == 1  # of several none may leave by itself
-    self.data = data_passes.open_data(
-      run_settings,
-      run,
-      data_dir,
-      replicated,
-      sharded,
-      lambda: alone and bool(stop.name),
-    )
-    distributed.require_equal(run.identity)
+    with console.waiting(f"{run.name}: reading {run_settings.config.dataset}"):
+      self.data = data_passes.open_data(
+        *job[:3], replicated, sharded, lambda: alone and bool(stop.name)
+      )
+    fingerprint = {"fingerprint": run.status["fingerprint"]}  # the length, too
+    distributed.require_equal(run.identity | fingerprint)
     info, size = self.data.known.info, self.data.known.image_size
     run_settings = settings.with_image_size(run_settings, size)
     config = self.config = run_settings.config
     self.settings, self.book = run_settings, config.bookkeeping
     self.steps_per_epoch = self.data.steps_per_epoch
-    self.num_steps = self.steps_per_epoch * config.num_epochs
+    self.num_steps = footprint.steps(config.num_epochs, self.steps_per_epoch)
     metric_sums.check(run_settings.metrics, info.num_classes)
     self.static = compiled.static_arguments(
       run_settings, info.num_classes, sharded
@@ -65,10 +70,10 @@ class Trainer:
       jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
     )
     self.traced = compiled.traced_arguments(run_settings, length, keys.noise)
-    create = train_step.compile_initializer(
-      self.static, info.shape[-1], replicated
+    known = self.data.known
+    self.state = initial.state(
+      run_settings, known, self.static, self.traced, keys.init, replicated
     )
-    self.state = create(self.traced, keys.init)
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
@@ -76,15 +81,12 @@ class Trainer:
     if restored is not None:
       self.state = restored
     else:
-      shape = (size, size, info.shape[-1])
-      checks.check_initialized(
-        self.static.model, self.state.params, self.state.batch_stats, shape
-      )
+      initial.check(self.static, self.state, info.shape[-1])
     self.step = int(self.state.step)
     self.saved.forget_best_after(self.step)
     run.cut(self.step, self.step // self.steps_per_epoch)
     self.chunk = 1
-    self.trained_images, self.trained_seconds = 0, 0.0  # since the last row
+    self.images_per_step = min(config.batch_size, len(known.train.id))
     self.saved_at = distributed.now()
     self.clean_states = batch_stats.CleanStates(
       self.static, self.traced.key, self.data, config, self._between
@@ -110,14 +112,16 @@ class Trainer:
       console.headline(self.run.name, status, batch, self.num_steps, self.step),
       flush=True,
     )
-    console.warn(self.run.name, status)
+    limits.warn(self.run.name, status)
     with contextlib.ExitStack() as stack:
+      self.speed = stack.enter_context(speed.Speed())
       self.progress = stack.enter_context(
         console.Progress(
           self.run.name,
           self.num_steps,
-          batch,
+          self.images_per_step,
           self.book.progress,
+          self.step,
         )
       )
       self.sinks = metric_writers.open_all(
@@ -132,6 +136,7 @@ class Trainer:
         while not self._at_end():
           self._epoch()
         self._save()
+        self.progress.end(self.step)
         self.run.update(
           constant_since_epoch=self.outputs.report(self.run.name),
           **models.norms(self.static.model, self.state.evaluated[0]),
@@ -170,6 +175,7 @@ class Trainer:
     while self.step < end:
       self._between()
       began, start = distributed.now(), self.step
+      self.speed.begin()
       stop = min(start + self.chunk, end)
       self.state = self.data.advance(
         self.static, self.traced, self.state, start, stop
@@ -187,8 +193,7 @@ class Trainer:
         self._save()
 
   def _time_chunk(self, steps: int, seconds: float) -> None:
-    self.trained_images += steps * self.config.batch_size
-    self.trained_seconds += seconds
+    self.speed.end(steps * self.images_per_step, seconds)
     if steps == self.chunk:  # not one that the end of an epoch cut short
       self.chunk = evaluate.grow(steps, seconds, self.book.chunk_seconds)
 
@@ -225,8 +230,7 @@ class Trainer:
     rate = compiled.learning_rate(
       self.static, self.traced, jnp.int32(self.step - 1)
     )
-    speed = self.trained_images / max(self.trained_seconds, 1e-6)
-    self.trained_images, self.trained_seconds = 0, 0.0
+    trained = self.speed.take()  # None: the run was resumed where it ended
     row: runs.Row = {
       "step": self.step,
       "epoch": epoch,
@@ -237,8 +241,9 @@ class Trainer:
       "learning_rate": float(rate),
       "time/seconds": round(self.run.seconds, 3),
       "time/evaluation_seconds": round(time.monotonic() - began, 3),
-      "time/images_per_second": round(speed, 1),
     }
+    if trained is not None:
+      row["time/images_per_second"] = round(trained, 1)
     if not all(math.isfinite(value) for value in row.values()):
       if math.isfinite(row["train/loss"]) and math.isfinite(row["test/loss"]):
         metric_names.check_finite(row, self.settings.metrics)
@@ -297,4 +302,5 @@ METHOD = method.Method(
   execute,
   many_processes=True,
   pipelines=("resident", "stream"),
+  refuse_longer=compiled.refuse_longer,
 )

@@ -22,7 +22,7 @@ import inspect
 import math
 import pkgutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
@@ -32,6 +32,8 @@ from flax import nnx
 from rethink import errors, specs
 from rethink.forward import nnx_modules
 
+# Of all filters of a network; 0.02 leaves one where there are fewest.
+Width = Annotated[float, specs.Range(0.02, 64.0)]
 _DISTRIBUTIONS = ("normal", "uniform", "orthogonal", "variance_scaling")
 
 
@@ -46,14 +48,20 @@ def parse(text: str) -> specs.Call:
   Raises:
     ConfigError: if there is no such model, naming those that exist.
   """
-  name = text.partition("(")[0].strip()
+  name = str(text).partition("(")[0].strip()
   known: dict[str, Any] = dict.fromkeys(names())  # imported only when asked for
   if name in known:
     known[name] = importlib.import_module(f"rethink.models.{name}").Model
   # `parent` and `name` are Linen's own fields of every module; `rngs` and
   # `image_shape` are for NNX modules.
   given = ("num_classes", "parent", "name", "rngs", "image_shape")
-  return specs.parse(text, known, "model", given=given)
+  return specs.parse(
+    text,
+    known,
+    "model",
+    given=given,
+    by_name="num_classes is that of the data set",
+  )
 
 
 def build(
@@ -86,6 +94,10 @@ def build(
   model = call.function(num_classes=num_classes, **kwargs)
   if not isinstance(model, nn.Module):
     raise _no_module(call.name, f"a function that returns {type(model)}")
+  if not any("__call__" in vars(kind) for kind in type(model).__mro__):
+    raise errors.ConfigError(
+      f"config.model: {call.name!r} has no __call__(self, images, *, train)"
+    )
   parameters = inspect.signature(type(model).__call__).parameters.values()
   if not any(p.name == "train" or p.kind is p.VAR_KEYWORD for p in parameters):
     raise errors.ConfigError(
@@ -136,7 +148,7 @@ def initializer(text: str) -> nn.initializers.Initializer:
   """
   found = vars(nn.initializers)
   known = {name: found[name] for name in found if name.endswith(_DISTRIBUTIONS)}
-  call = specs.parse(text, known, "model")
+  call = specs.parse(text, known, "model", own=False)
   try:
     made = call()
     made(jax.random.key(0), (2, 2))

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import models
+from rethink import models, specs
 from rethink.cpu import convolutions, pooling
 
 
@@ -51,8 +51,8 @@ class Model(nn.Module):
   """
 
   num_classes: int
-  width: float = 1.0
-  dropout_rate: float = 0.0
+  width: models.Width = 1.0
+  dropout_rate: specs.Fraction = 0.0
   kernel_init: str = "he_normal"
 
   @nn.compact

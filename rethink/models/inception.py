@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import models
+from rethink import models, specs
 from rethink.cpu import convolutions, pooling
 
 # The blocks of the paper's Figure 3, from top to bottom: (1x1 filters, 3x3
@@ -80,10 +80,10 @@ class Model(nn.Module):
 
   num_classes: int
   batch_norm: bool = True
-  width: float = 1.0
-  momentum: float = 0.9
-  epsilon: float = 1e-3
-  dropout_rate: float = 0.0
+  width: models.Width = 1.0
+  momentum: specs.Fraction = 0.9
+  epsilon: specs.NotNegative = 1e-3
+  dropout_rate: specs.Fraction = 0.0
   kernel_init: str = "he_normal"
 
   @nn.compact

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink import errors
+from rethink import errors, models, specs
 from rethink.models import inception
 
 SMALLEST = 75  # pixels on a side, which leave one pixel on the last grid
@@ -87,12 +87,12 @@ class Model(nn.Module):
   """
 
   num_classes: int
-  auxiliary_weight: float = 0.0
+  auxiliary_weight: specs.NotNegative = 0.0
   scale: bool = False
-  width: float = 1.0
-  momentum: float = 0.9
-  epsilon: float = 1e-3
-  dropout_rate: float = 0.0
+  width: models.Width = 1.0
+  momentum: specs.Fraction = 0.9
+  epsilon: specs.NotNegative = 1e-3
+  dropout_rate: specs.Fraction = 0.0
   kernel_init: str = "truncated_normal(stddev=0.1)"
 
   @nn.compact

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from rethink import models
+from rethink import models, specs
 
 
 class Model(nn.Module):
@@ -22,8 +22,8 @@ class Model(nn.Module):
   """
 
   num_classes: int
-  widths: tuple[int, ...] = (512,)
-  dropout_rate: float = 0.0
+  widths: specs.Sizes = (512,)
+  dropout_rate: specs.Fraction = 0.0
   kernel_init: str = "he_normal"
 
   @nn.compact

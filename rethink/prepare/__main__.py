@@ -21,7 +21,7 @@ from absl import app, flags
 
 from rethink import cli, errors
 
-_ARCHIVES = flags.DEFINE_string(
+_ARCHIVES = cli.define_path(
   "archives",
   None,
   "Folder with the official archives, used instead of downloads.",
@@ -30,7 +30,7 @@ _CHECK = flags.DEFINE_bool(
   "check", False, "Read every record of a prepared data set and report damage."
 )
 _DATA_DIR = cli.define_data_dir()
-_FOLDER = flags.DEFINE_string(
+_FOLDER = cli.define_path(
   "folder", None, "Folder of your own images, <split>/<class>/*.jpg or *.png."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
@@ -46,7 +46,7 @@ _KEEP_SIZES = flags.DEFINE_bool(
   False,
   "Store any number of photos from --folder unchanged, whatever their sizes.",
 )
-_NPZ = flags.DEFINE_string(
+_NPZ = cli.define_path(
   "npz", None, "File with your own arrays x_train, y_train, x_test, y_test."
 )
 _REMAP_LABELS = flags.DEFINE_bool(

@@ -10,6 +10,7 @@ that shows more runs than the new one is replaced only with --replace.
 """
 
 import io
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -25,10 +26,10 @@ _CONFIG = flags.DEFINE_multi_string(
   "Config file, or FILE:smoke for its small variants. Separate several with"
   " commas or repeat the flag. Default: every file in configs/ that has runs.",
 )
-_RUNS = flags.DEFINE_string(
+_RUNS = cli.define_path(
   "runs", "runs", "Folder that holds the run directories."
 )
-_OUT = flags.DEFINE_string(
+_OUT = cli.define_path(
   "out",
   None,
   "Folder to write the report to. Default: runs/reports, and in it one folder"
@@ -44,13 +45,13 @@ _THRESHOLD = flags.DEFINE_float(
   " threshold in the config.",
   lower_bound=0.0,
 )
-_EXAMPLES = flags.DEFINE_string(
+_EXAMPLES = cli.define_path(
   "export_examples",
   None,
   "CSV file to write: when each training example was first fitted, for the runs"
   " that logged their examples.",
 )
-_KEEP = flags.DEFINE_string(
+_KEEP = cli.define_path(
   "keep",
   None,
   "Folder for small copies of the finished runs, without model weights. Use it"
@@ -80,7 +81,7 @@ def _report() -> None:
     raise errors.ConfigError(f"--runs={root}: there is no such folder")
   named = sources.split(_CONFIG.value)
   chosen = (
-    [sources.from_flag(text) for text in named]
+    [sources.from_flag(os.path.expanduser(text)) for text in named]
     if named
     else sources.discover(pathlib.Path("configs"), root)
   )

@@ -6,6 +6,7 @@ import pathlib
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 _PACKAGES = (
@@ -19,8 +20,13 @@ _PACKAGES = (
 )
 
 
-def read() -> dict[str, Any]:
-  """Returns commit, dirty flag, versions of Python and packages, processor."""
+def read(own_files: Sequence[pathlib.Path] = ()) -> dict[str, Any]:
+  """Returns commit, dirty flag, versions of Python and packages, processor.
+
+  Args:
+    own_files: of the user's own that a run is made of; the code is dirty if the
+      commit does not hold one of them as it is.
+  """
   root = pathlib.Path(__file__).parent
 
   def git(*args):
@@ -45,6 +51,10 @@ def read() -> dict[str, Any]:
     changed = git(
       "status", "--porcelain", "--", str(root), str(root.parent / "configs")
     )
+    if own_files:
+      status = ("status", "--porcelain", "--ignored", "--untracked-files=all")
+      own = git(*status, "--", *map(str, own_files))  # None: of no repository
+      changed = f"{changed or ''}{'other files' if own is None else own}"
   return {
     "commit": commit or "unknown",
     "dirty": changed != "" if changed is not None else None,

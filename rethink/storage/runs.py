@@ -8,6 +8,7 @@
   examples/      epoch<NNNN>.npz: loss and correctness of each training example
   curves/        <name>.npz: measurements over another axis than epochs
   damaged/       states that failed their check
+  sources/       the user's own modules that the run was begun with
   lock.json      the process that uses the directory
 
 Imports no JAX, because reports read runs on machines without it.
@@ -25,7 +26,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rethink import errors
-from rethink.storage import files, fingerprints, provenance
+from rethink.storage import (
+  continuations,
+  files,
+  fingerprints,
+  provenance,
+  user_sources,
+)
 
 Row = dict[str, Any]
 # Columns of a per-example file, measured in a clean pass after an epoch.
@@ -81,6 +88,7 @@ def read_examples(
   return {
     int(path.stem[5:]): files.read_arrays(path, EXAMPLES)
     for path in sorted(folder.glob("epoch*.npz"))
+    if path.stem[5:].isdigit()  # else it is another's
   }
 
 
@@ -147,6 +155,7 @@ class Run:
     name: str = "",
     restart: bool = False,
     check_lock: Callable[[], None] = lambda: None,
+    refuse_longer: Callable[[], str] = lambda: "its length is fixed",
   ):
     """Creates the directory, or opens it if it is of the same run.
 
@@ -157,6 +166,7 @@ class Run:
       name: for people; by default the directory's.
       restart: forget what is there: config, status and rows.
       check_lock: raises if another process has taken the directory over.
+      refuse_longer: returns why a run of fewer epochs may not go on, or "".
 
     Raises:
       ConfigError: with the fields that differ, if it is of another run.
@@ -169,20 +179,12 @@ class Run:
     self.check_lock = check_lock
     outcome = json.loads(json.dumps(outcome))  # as it would be read back
     known = has_begun(record)
-    changed = known and fingerprints.differences(
-      record.config["outcome"], outcome
+    self._going_on = continuations.begin(
+      record if known else None, outcome, refuse_longer
     )
-    if changed:
-      raise errors.ConfigError(
-        f"{self.workdir} holds a run of another config:\n  "
-        + "\n  ".join(changed)
-        + "\nrun the old config to go on with it, or give another --workdir"
-        " (--runs of a sweep), or delete that directory"
-      )
     self.rows = record.rows
     self._config = {
-      "fingerprint": fingerprints.fingerprint(outcome),
-      "outcome": outcome,
+      **self._going_on.config,
       "bookkeeping": json.loads(json.dumps(bookkeeping)),
       "data": record.config["data"] if known else {},
     }
@@ -199,7 +201,7 @@ class Run:
   def identity(self) -> dict[str, str]:
     """The fingerprints that saved states must share; needs `check_data`."""
     return {
-      "config": self._config["fingerprint"],
+      "config": continuations.began_as(self._config),
       "data": self._config["data"]["fingerprint"],
       "commit": self._status["commit"],
     }
@@ -207,7 +209,7 @@ class Run:
   @property
   def done(self) -> bool:
     """True if an earlier process has finished the run."""
-    return self._status.get("state") == "done"
+    return self._status.get("state") == "done" and not self._going_on.longer
 
   def start(self) -> None:
     """Writes config.json and the state "running" to the directory."""
@@ -218,7 +220,7 @@ class Run:
       **self._status,
       "fingerprint": self._config["fingerprint"],
       "argv": sys.argv,
-      **provenance.read(),
+      **provenance.read(user_sources.keep(self.workdir, self._config)),
     }
     self.update(state="running", message="")
 
@@ -251,7 +253,7 @@ class Run:
     text = "".join(_line(row) for row in self.rows)
     files.write(self.workdir / "metrics.jsonl", text)
     for path in (self.workdir / "examples").glob("epoch*.npz"):
-      if int(path.stem[5:]) > epoch:
+      if path.stem[5:].isdigit() and int(path.stem[5:]) > epoch:
         path.unlink()
 
   def log(self, row: Row) -> None:

@@ -8,33 +8,24 @@ the tuple of its sorted pairs.
 """
 
 import ast
-import difflib
 import importlib
 import inspect
-import math
 import types
-import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rethink import errors
+from rethink.specs import binding
 
-_LITERALS = (bool, int, float, str, tuple)
-
-
-class Range(NamedTuple):
-  """Bounds of a float argument, both included."""
-
-  low: float
-  high: float
-
-
-Fraction = Annotated[float, Range(0.0, 1.0)]
-NotNegative = Annotated[float, Range(0.0, math.inf)]
-_FILE = "a file that is read"
-# The path of a file whose content changes the result: part of the fingerprint.
-InputFile = Annotated[str, _FILE]
-
+Range = binding.Range
+Fraction = binding.Fraction
+Finite = binding.Finite
+NotNegative = binding.NotNegative
+Seed = binding.Seed
+Size = binding.Size
+Sizes = binding.Sizes
+InputFile = binding.InputFile
+signature = binding.signature
 
 Leading = Sequence[str] | Callable[[Callable[..., Any]], Sequence[str]]
 
@@ -99,6 +90,13 @@ def read(text: str) -> tuple[str, str, list[Any], list[tuple[str, Any]]]:
   Raises:
     SyntaxError, ValueError: if the text is no call with literal arguments.
   """
+  try:
+    return _read(text)
+  except (MemoryError, RecursionError):  # of Python's parser
+    raise ValueError("it is nested too deeply") from None
+
+
+def _read(text: str) -> tuple[str, str, list[Any], list[tuple[str, Any]]]:
   head, rest = text.partition("(")[0], text
   path, _, name = head.strip().rpartition(":")
   if path:
@@ -119,6 +117,8 @@ def parse(
   field: str,
   leading: Leading = (),
   given: Collection[str] = (),
+  own: bool = True,
+  by_name: str = "",
 ) -> Call:
   """Reads a call such as "dropout(0.5)".
 
@@ -130,6 +130,9 @@ def parse(
       tells it from the component; a function of the user's own may call these
       parameters as it likes.
     given: names of further parameters that the package fills in.
+    own: whether it may name a function of the user's own, which is imported.
+    by_name: why a number without a name is refused: which number a user may
+      mean that the package fills in; "" takes numbers by position.
 
   Raises:
     ConfigError: naming the field, what is wrong and what exists.
@@ -138,25 +141,32 @@ def parse(
     raise errors.ConfigError(
       f"config.{field}: {text!r} must be a call in quotes"
     )
+  where = f"config.{field}: {binding.shortened(text)}"
   try:
     path, name, args, pairs = read(text)
     ast.literal_eval(repr((args, pairs)))  # inf has no literal
     hash((tuple(args), tuple(pairs)))  # lists cannot name a program
   except (SyntaxError, TypeError, ValueError):
     raise errors.ConfigError(
-      f"config.{field}: cannot read {text!r}; write a call with literal"
-      ' arguments, such as "name(0.5, flag=True)"'
+      f"config.{field}: cannot read {binding.shortened(text)}; write a call"
+      ' with literal arguments, such as "name(0.5, flag=True)"'
     ) from None
+  if path and not own:
+    raise errors.ConfigError(
+      f"{where} names a module, but this must be one of:"
+      f" {errors.listed(sorted(known), name)}"
+    )
   function = _own(path, name, field) if path else known.get(name)
   if function is None:
+    near = errors.did_you_mean(name, known)
+    hint = f" (your own: my.module:{name}(...))" if own else ""
     raise errors.ConfigError(
-      f"config.{field}: there is no {name!r}{did_you_mean(name, known)}; there"
-      f" are: {', '.join(sorted(known))} (your own: my.module:{name}(...))"
+      f"config.{field}: there is no {name!r}{near}; there are:"
+      f" {errors.listed(sorted(known), name)}{hint}"
     )
   if callable(leading):
     leading = leading(function)
-  where = f"config.{field}: {text!r}"
-  bound = _bind(function, args, pairs, where, leading, given)
+  bound = binding.bind(function, args, pairs, where, leading, given, by_name)
   return Call(f"{path}:{name}" if path else name, function, bound)
 
 
@@ -171,12 +181,6 @@ def of_module(text: str, module: types.ModuleType, field: str) -> Call:
   return parse(text, public(module), field, getattr(module, "LEADING", ()))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-  """Returns " (did you mean 'x'?)" for the most similar name, "" for none."""
-  near = difflib.get_close_matches(name, list(known), n=1)
-  return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
   """Returns the public functions that a module defines itself, by name."""
   return {
@@ -186,18 +190,6 @@ def public(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
     and value.__module__ == module.__name__
     and not name.startswith("_")
   }
-
-
-def signature(function: Callable[..., Any]) -> inspect.Signature:
-  """Returns the signature of a function or constructor, types evaluated."""
-  hidden = inspect.isclass(function) and (
-    type(function).__call__ is not type.__call__
-  )
-  if not hidden:
-    return inspect.signature(function, eval_str=True)
-  # A metaclass such as that of Flax NNX shows (*args, **kwargs) instead.
-  found = inspect.signature(function.__init__, eval_str=True)
-  return found.replace(parameters=list(found.parameters.values())[1:])
 
 
 def _literal(node: ast.expr) -> Any:
@@ -225,75 +217,3 @@ def _own(path: str, name: str, field: str) -> Callable[..., Any]:
     return function
   except (AttributeError, TypeError, ValueError) as error:
     raise errors.ConfigError(f"{where}{error}") from None
-
-
-def _bind(function, args, pairs, where, leading, given_names):
-  every = list(signature(function).parameters.items())
-  by_position = [
-    name
-    for name, p in every
-    if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-  ]
-  if len(by_position) < len(leading) and not any(
-    p.kind is p.VAR_POSITIONAL for _, p in every
-  ):
-    raise errors.ConfigError(
-      f"{where}: the function must take {', '.join(leading)} first; it takes:"
-      f" {', '.join(name for name, _ in every) or 'nothing'}"
-    )
-  parameters = {
-    name: parameter
-    for name, parameter in every
-    if name not in by_position[: len(leading)]
-    and name not in given_names
-    and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-  }
-  known = ", ".join(parameters) or "none"
-  if len(args) > len(parameters):
-    raise errors.ConfigError(
-      f"{where} has too many arguments; it takes: {known}"
-    )
-  given = dict(zip(parameters, args, strict=False))
-  for key, value in pairs:
-    if key not in parameters or key in given:
-      twice = "gives twice" if key in given else "does not take"
-      raise errors.ConfigError(f"{where} {twice} {key!r}; it takes: {known}")
-    given[key] = value
-  bound = {}
-  for name, parameter in parameters.items():
-    value = given.get(name, parameter.default)
-    if value is inspect.Parameter.empty:
-      raise errors.ConfigError(f"{where} needs a value for {name!r}")
-    bound[name] = _coerce(value, parameter, name, where)
-  return bound
-
-
-def _coerce(value, parameter, name, where):
-  wanted = parameter.annotation
-  if wanted is inspect.Parameter.empty:
-    wanted = type(parameter.default)
-  limits = None
-  if typing.get_origin(wanted) is Annotated:
-    wanted, limits = typing.get_args(wanted)[:2]
-  if wanted is float and type(value) is int:
-    value = float(value)
-  if not _fits(value, wanted):
-    shown = getattr(wanted, "__name__", wanted)
-    if typing.get_origin(wanted) is typing.Literal:
-      shown = f"one of {typing.get_args(wanted)}"
-    raise errors.ConfigError(f"{where}: {name} must be {shown}, not {value!r}")
-  if isinstance(limits, Range) and not limits.low <= value <= limits.high:
-    raise errors.ConfigError(
-      f"{where}: {name} must lie in [{limits.low}, {limits.high}], not {value}"
-    )
-  return value
-
-
-def _fits(value, wanted) -> bool:
-  """Returns True if a literal has the annotated type, where that is plain."""
-  origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
-  if origin is typing.Literal:
-    return any(value == c and type(value) is type(c) for c in inner)
-  if origin is tuple and inner[1:] == (Ellipsis,):
-    return type(value) is tuple and all(_fits(v, inner[0]) for v in value)
-  return wanted not in _LITERALS or type(value) is wanted

@@ -1,0 +1,1 @@
+"""Fields of configs: their ranges and names, and how a variation is called."""
