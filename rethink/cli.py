@@ -14,11 +14,12 @@ import types
 from collections.abc import Callable
 
 import ml_collections
-from absl import flags, logging
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from rethink import errors, experiments, signals
 from rethink.cpu import allocator
+from rethink.storage import streams
 
 
 def define_config() -> flags.FlagHolder:
@@ -243,6 +244,17 @@ def apply_overrides(config) -> None:
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   config.lock()
   config.update_from_flattened_dict(overrides)
+
+
+def start(main: Callable[[list[str]], int], parse: Callable) -> None:
+  """Runs an entry point: parses its flags, calls `main`, exits with its code.
+
+  Args:
+    main: is given the arguments that are no flags.
+    parse: parses the command line, such as `parse_flags`.
+  """
+  streams.install()
+  app.run(main, flags_parser=parse)
 
 
 def exit_code(body: Callable[[], None]) -> int:

@@ -16,7 +16,7 @@ import sys
 import traceback
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli, errors, experiments
 from rethink.storage import files
@@ -136,4 +136,4 @@ def _config(module: Any, name: str) -> Any:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=cli.parse_flags)
+  cli.start(main, cli.parse_flags)

@@ -94,14 +94,26 @@ distributed.join(
   sys.argv[1].split("=")[1], 2, int(sys.argv[-1].split("=")[1]), 240, 30
 )
 me, out = jax.process_index(), {}
-out["gathered"] = distributed.all_gather({"process": me, "text": "x" * 99 * me})
+out["gathered"] = distributed.all_gather(
+  {"process": me, "text": "x" * 99 * me}, "test"
+)
 out["now"] = distributed.now()
 looks = ("SIGTERM" if me else None, None)
 out["any"] = [distributed.any_of(name) for name in looks]
 try:
-  distributed.require_equal({"config": "same", "data": f"of {me}"})
+  distributed.require_equal({"config": "same", "data": f"of {me}"}, "test")
 except errors.ConfigError as error:
   out["refused"] = str(error)
+try:
+  distributed.all_gather(me, "clock" if me else "signal")
+except errors.RethinkError as error:
+  out["out of step"] = str(error)
+try:
+  with distributed.together("open the data"):
+    if me:
+      raise errors.DataError("no shards")
+except errors.RethinkError as error:
+  out["together"] = [str(error), error.exit_code]
 
 replicated, sharded = resident.shardings()
 odd = np.array([-0.0, np.nan, 1e-45, np.inf], np.float32)
@@ -144,10 +156,16 @@ def test_two_processes_decide_alike_and_share_the_batches_of_one():
   assert one["any"] == two["any"] == ["SIGTERM", None]
   for out in (one, two):
     assert "differ in data" in out["refused"]
+    assert "'clock'" in out["out of step"] and "'signal'" in out["out of step"]
+    assert out["together"][1] == errors.DataError.exit_code
     odd = np.array([-0.0, np.nan, 1e-45, np.inf], np.float32)
     assert out["bits"] == odd.tobytes().hex()
     assert out["step"] == 7 and out["none"] is None
 
+  assert two["together"][0] == "no shards"
+  assert one["together"][0] == (
+    "process 1 of this run could not open the data: DataError: no shards"
+  )
   examples, batch = random_examples(101), 0
   for epoch in range(2):
     order = np.asarray(

@@ -29,10 +29,9 @@ def _steps(workdir) -> list[int]:
 @pytest.fixture
 def stop():
   """A flag that real signals set, for the time of a test."""
-  before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-  yield signals.StopFlag().install()
-  for number, handler in before.items():
-    signal.signal(number, handler)
+  flag = signals.StopFlag().install()
+  yield flag
+  flag.uninstall()
 
 
 @pytest.fixture
@@ -212,12 +211,14 @@ def test_f29_a_run_that_lost_its_lock_stops_and_writes_nothing_more(
 
   def lose(self):
     if self.step == 7:
-      (tmp_path / locks.NAME).write_text('{"token": "x", "host": "far"}')
+      (tmp_path / locks.NAME).write_text(
+        '{"token": "x", "pid": 7, "host": "far"}'
+      )
       shutil.copy(tmp_path / "status.json", tmp_path / "before")
     epoch(self)
 
   monkeypatch.setattr(train.Trainer, "_epoch", lose)
-  with pytest.raises(locks.LostError, match="on far"):
+  with pytest.raises(locks.LostError, match="process 7 on far"):
     _execute(config, tmp_path, data_dir)
   for name in ("before", "status.json"):
     assert "running" in (tmp_path / name).read_text()

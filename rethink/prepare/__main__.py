@@ -15,7 +15,7 @@ python -m rethink.prepare --check NAME    reads every record and reports damage
 import pathlib
 import re
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli, errors
 
@@ -140,4 +140,4 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=cli.parse_flags)
+  cli.start(main, cli.parse_flags)

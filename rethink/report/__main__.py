@@ -11,7 +11,7 @@ It needs neither JAX nor data: copy the run directories to any machine.
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli, errors
 from rethink.report import archive, examples, pages, results, sources
@@ -100,4 +100,4 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=_parse)
+  cli.start(main, _parse)
