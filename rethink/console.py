@@ -1,11 +1,13 @@
 """Console output of a run: a progress bar on a terminal, else plain lines."""
 
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rethink import errors
 from rethink.storage import runs
 
 try:
@@ -167,28 +169,52 @@ def results_table(named: Sequence[tuple[str, str | os.PathLike]]) -> str:
   Args:
     named: (name, run directory) of each row.
   """
-  return table(_HEADER, [_cells(n, runs.read(w)) for n, w in named])
+  return table(_HEADER, [_cells(name, folder) for name, folder in named])
 
 
-def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
-  status = record.status
-  if not record.rows:
-    return (name, *["-"] * (len(_HEADER) - 1))
-  row = record.rows[-1]
-  bookkeeping = record.config["bookkeeping"]
+def is_results_table(path: pathlib.Path) -> bool:
+  """Returns True if a file is such a table, as a sweep leaves it."""
+  try:
+    with path.open("rb") as file:
+      start = file.read(64).decode(errors="replace")
+  except OSError:
+    return False
+  return start.replace(" ", "").startswith(f"|{_HEADER[0]}|{_HEADER[1]}|")
+
+
+def _cells(name: str, workdir: str | os.PathLike) -> tuple[str, ...]:
+  dashes = ["-"] * (len(_HEADER) - 1)
+  try:
+    record = runs.read(workdir)
+  except errors.ConfigError as error:  # the other rows are worth the table
+    print(f"rethink: warning: {error}", file=sys.stderr, flush=True)
+    return (f"{name} (damaged)", *dashes)
+  if not (record.rows and record.config):
+    return (name, *dashes)
+  row, status = record.rows[-1], record.status
   fitted = None
   if runs.method_of(record) == "train":
-    fitted = runs.epochs_to_fit(record.rows, bookkeeping["fit_threshold"])
+    threshold = record.config["bookkeeping"]["fit_threshold"]
+    fitted = runs.epochs_to_fit(record.rows, threshold)
+
+  def cell(form: str, *path: str) -> str:
+    value: Any = status
+    for part in path:
+      if part not in value:
+        return "-"
+      value = value[part]
+    return form.format(value)
+
   return (
     name,
-    f"{status['parameters']:,}",
-    f"{status['data']['train']:,}",
-    f"{status['corruption']['changed_fraction']:.1%}",
+    cell("{:,}", "parameters"),
+    cell("{:,}", "data", "train"),
+    cell("{:.1%}", "corruption", "changed_fraction"),
     str(row["epoch"]),
     str(fitted or "-"),
     *(
       f"{row[key]:.2%}" if key in row else "-"
       for key in ("train/accuracy", "test/accuracy")
     ),
-    f"{status['seconds']:.1f}",
+    cell("{:.1f}", "seconds"),
   )

@@ -116,7 +116,8 @@ def read_arrays(
       lengths differ.
   """
   try:
-    with np.load(path) as arrays:
+    # Opened here, because NumPy would leave a damaged file open.
+    with path.open("rb") as file, np.load(file) as arrays:
       found = {name: arrays[name] for name in names or arrays.files}
     if {x.ndim for x in found.values()} - {1}:
       raise ValueError("not all arrays have one axis")

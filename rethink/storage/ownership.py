@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from rethink import errors
-from rethink.storage import schema
+from rethink.storage import files, schema
 
 DAMAGED = "damaged"
 # A lock or a file that a process was about to write: nobody's result.
@@ -161,8 +161,8 @@ def remove(path: pathlib.Path, root: pathlib.Path) -> bool:
   if not path.suffix:
     # Renamed first: a process that dies here leaves no half of a state.
     path = path.rename(path.with_name(path.name + ".deleted"))
-  for folder, folders, files in os.walk(path, topdown=False):
-    for entry in files:
+  for folder, folders, names in os.walk(path, topdown=False):
+    for entry in names:
       inside = pathlib.Path(folder, entry)
       own = _OF_A_STATE.fullmatch(inside.relative_to(path).as_posix())
       if own and stat.S_ISREG(inside.lstat().st_mode):
@@ -182,8 +182,7 @@ def set_aside(path: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
   Returns:
     The new path; names that are taken are never replaced.
   """
-  damaged = root / DAMAGED
-  damaged.mkdir(exist_ok=True)
+  damaged = files.make_folder(root / DAMAGED)
   parts = path.relative_to(root).parts
   name, number = "-".join(parts), 1
   while os.path.lexists(damaged / f"{name}.{number}"):

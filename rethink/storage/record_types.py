@@ -20,7 +20,7 @@ class Data(msgspec.Struct):
 
 
 class Bookkeeping(msgspec.Struct):
-  """The bookkeeping fields that readers of runs use."""
+  """The bookkeeping fields that readers of runs use; filled in if missing."""
 
   fit_threshold: float = 0.05
 

@@ -45,6 +45,10 @@ def config(path: pathlib.Path) -> dict[str, Any]:
     found["outcome"]
   ):
     _refuse(path, "fingerprint is not that of the outcome", ADVICE)
+  if found:
+    older = msgspec.structs.fields(record_types.Bookkeeping)
+    for field in older:
+      found["bookkeeping"].setdefault(field.name, field.default)
   return found
 
 
