@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from rethink import errors, experiments, signals
 from rethink.cpu import allocator
-from rethink.storage import streams
+from rethink.storage import quiet, streams
 
 
 def define_config() -> flags.FlagHolder:
@@ -112,6 +112,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     if flags.FLAGS["verbosity"].using_default_value:
       # Orbax and TFDS log every step they take; --verbosity=0 shows that.
       flags.FLAGS.verbosity = logging.WARNING
+      quiet.silence_libraries()
     if "config" in flags.FLAGS:
       _check_config(rest)
     return rest

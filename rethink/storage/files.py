@@ -173,6 +173,10 @@ def explaining_saves(root: pathlib.Path) -> Iterator[None]:
     yield
   except errors.ConfigError:
     raise
+  except errors.RethinkError as error:  # which says what to do
+    raise errors.RethinkError(
+      f"a checkpoint could not be saved in {root}: {error}"
+    ) from error
   except Exception as error:  # of any layer between Orbax and the disk
     raise errors.RethinkError(
       f"a checkpoint could not be saved in {root}: {errors.reason(error)};"

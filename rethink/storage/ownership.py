@@ -28,9 +28,10 @@ _OWN = re.compile(
   r"|(checkpoints|best)/\d+(\.deleted|\.orbax-checkpoint-tmp(-\d+)?)?"
 )
 _OF_A_STATE = re.compile(
-  r"_(CHECKPOINT_)?METADATA|_sharding|_strings\.json|commit_success\.txt"
+  r"(_(CHECKPOINT_)?METADATA|_sharding|_strings\.json|commit_success\.txt"
   r"|manifest\.json(\.[0-9a-f]{8}\.partial)?|array_metadatas/process_\d+"
-  r"|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d/[0-9a-f]+)(\.__lock)?"
+  r"|descriptor/descriptor\.pbtxt"
+  r"|(ocdbt\.process_\d+/)?(manifest\.ocdbt|d/[0-9a-f]+))(\.__lock)?"
 )
 
 
