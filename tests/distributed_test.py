@@ -31,8 +31,17 @@ def _free_port() -> int:
     return s.getsockname()[1]
 
 
-def _start(count: int, *args: str, **flags) -> list[subprocess.Popen]:
-  """Starts processes that meet each other; flags override how."""
+def _start(
+  count: int, *args: str, of_second: list[str] | None = None, **flags
+) -> list[subprocess.Popen]:
+  """Starts processes that meet each other; flags override how.
+
+  Args:
+    count: of processes.
+    *args: of Python.
+    of_second: further arguments of process 1 alone.
+    **flags: of how they meet.
+  """
   flags = {
     "coordinator": f"127.0.0.1:{_free_port()}",
     "num_processes": count,
@@ -43,7 +52,15 @@ def _start(count: int, *args: str, **flags) -> list[subprocess.Popen]:
   common = [f"--{name}={value}" for name, value in flags.items()]
   return [
     subprocess.Popen(
-      [sys.executable, *args, *common, f"--process_id={i}"],
+      [
+        *(
+          sys.executable,
+          *args,
+          *common,
+          *((of_second or []) if i == 1 else []),
+        ),
+        f"--process_id={i}",
+      ],
       cwd=ROOT,
       env={**clean_environment(), "PYTHONPATH": str(ROOT)},
       stdout=subprocess.PIPE,
@@ -273,6 +290,39 @@ def test_f30_a_process_that_fails_by_itself_keeps_its_exit_code(
   said = [p.communicate(timeout=_SECONDS)[0] for p in processes]
   assert [p.returncode for p in processes] == [4, 4], said
   assert all("python -m rethink.prepare" in text for text in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "field",
+  ["chunk_seconds=9", "checkpoint_every_epochs=7", "checkpoints_to_keep=9"],
+)
+def test_processes_that_would_decide_otherwise_are_refused(
+  tmp_path, data_dir, field
+):
+  args = [f"--config.bookkeeping.{field}"]
+  said = _finish(_train(tmp_path, data_dir, of_second=args), 2, 2)
+  name = field.partition("=")[0]
+  assert all(f"differ in config.bookkeeping.{name}" in text for text in said)
+  assert not any("Traceback" in text for text in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("fault", "code"), [("--platform=gpu", 2), ("--data_dir=nowhere", 4)]
+)
+def test_f30_when_one_refuses_at_the_start_the_other_says_so(
+  tmp_path, data_dir, fault, code
+):
+  said = _finish(_train(tmp_path, data_dir, of_second=[fault]), code, code)
+  assert "process 1 of this run could not" in said[0]
+  assert not any("Traceback" in text for text in said)
+
+
+def test_values_of_another_kind_are_an_error_with_both_names():
+  with pytest.raises(errors.RethinkError, match="'signal', process 1 'clock'"):
+    distributed._untag([("signal", None), ("clock", 3.5)], "signal")
+  assert distributed._untag([("x", 1), ("x", 2)], "x") == [1, 2]
 
 
 @pytest.mark.parametrize(

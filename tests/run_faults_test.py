@@ -226,6 +226,46 @@ def test_f29_a_run_that_lost_its_lock_stops_and_writes_nothing_more(
   assert "far" in (tmp_path / locks.NAME).read_text()
 
 
+def test_f29_a_frozen_process_whose_run_another_has_finished_leaves(
+  config, tmp_path, data_dir, monkeypatch
+):
+  epoch, taken = train.Trainer._epoch, []
+
+  def freeze(self):
+    if self.step == 7 and not taken:
+      taken.append(1)
+      (tmp_path / locks.NAME).unlink()  # another one takes over
+      _execute(config, tmp_path, data_dir)  # finishes, and gives the lock back
+    epoch(self)
+
+  monkeypatch.setattr(train.Trainer, "_epoch", freeze)
+  with pytest.raises(locks.LostError, match=r"lock\.json is gone"):
+    _execute(config, tmp_path, data_dir)
+  record = runs.read(tmp_path)
+  assert record.status["state"] == "done"
+  text = (tmp_path / "metrics.jsonl").read_text()
+  assert text.count("\n") == len(record.rows) == 3
+
+
+def test_a_run_that_is_ended_at_once_leaves_its_directory(
+  config, tmp_path, data_dir, monkeypatch
+):
+  stop = StopAfter()
+
+  def end_at_once(*_):
+    stop.clean_up()
+    assert not (tmp_path / locks.NAME).exists()
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(evaluate, "evaluate", end_at_once)
+    with pytest.raises(KeyboardInterrupt):
+      _execute(config, tmp_path, data_dir, stop)
+  status = runs.read(tmp_path).status
+  assert status["state"] == "preempted" and "second Ctrl-C" in status["message"]
+  _execute(config, tmp_path, data_dir)
+
+
 def test_f33_a_clock_that_jumps_back_changes_no_bit(
   config, interrupted, tmp_path, data_dir
 ):

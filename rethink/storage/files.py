@@ -30,7 +30,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
     RethinkError: if the file cannot be written; the message names it.
   """
   partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-  with _explaining_errors(path):
+  with explaining_errors(path):
     try:
       with open(partial, "wb") as f:
         f.write(content.encode() if isinstance(content, str) else content)
@@ -60,7 +60,7 @@ def append(path: pathlib.Path, line: str) -> None:
   Raises:
     RethinkError: if the file cannot be written; the message names it.
   """
-  with _explaining_errors(path), open(path, "a") as f:
+  with explaining_errors(path), open(path, "a") as f:
     f.write(line)
     f.flush()
     os.fsync(f.fileno())
@@ -136,7 +136,7 @@ def make_folder(path: pathlib.Path) -> pathlib.Path:
   Raises:
     RethinkError: if it cannot be made; the message names it.
   """
-  with _explaining_errors(path):
+  with explaining_errors(path):
     path.mkdir(parents=True, exist_ok=True)
   return path
 
@@ -157,7 +157,8 @@ def advice(error: BaseException | None) -> str:
 
 
 @contextlib.contextmanager
-def _explaining_errors(path: pathlib.Path):
+def explaining_errors(path: pathlib.Path) -> Iterator[None]:
+  """Turns an OSError about a file into a RethinkError that names it."""
   try:
     yield
   except OSError as error:

@@ -169,7 +169,8 @@ def _create(path: pathlib.Path, lock: record_types.Lock) -> bool:
         raise
     return True
   finally:
-    partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # its name says that it is nobody's
+      partial.unlink()
 
 
 def _await_death(

@@ -146,8 +146,13 @@ def remove(path: pathlib.Path, root: pathlib.Path) -> bool:
 
   Raises:
     ValueError: if this project does not write such a name.
-    OSError: if the file system refuses.
+    RethinkError: if the file system refuses.
   """
+  with files.explaining_errors(path):
+    return _remove(path, root)
+
+
+def _remove(path: pathlib.Path, root: pathlib.Path) -> bool:
   name = path.relative_to(root).as_posix()
   for parent in path.relative_to(root).parents:
     if (root / parent).is_symlink() and parent.parts:
@@ -172,7 +177,7 @@ def remove(path: pathlib.Path, root: pathlib.Path) -> bool:
       _remove_empty(pathlib.Path(folder, entry))
   _remove_empty(path)
   if path.exists():
-    set_aside(path, root)
+    _set_aside(path, root)
     return False
   return True
 
@@ -183,6 +188,11 @@ def set_aside(path: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
   Returns:
     The new path; names that are taken are never replaced.
   """
+  with files.explaining_errors(path):
+    return _set_aside(path, root)
+
+
+def _set_aside(path: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
   damaged = files.make_folder(root / DAMAGED)
   parts = path.relative_to(root).parts
   name, number = "-".join(parts), 1
