@@ -12,12 +12,13 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from absl import flags, logging
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from rethink import errors, experiments, signals
 from rethink.cpu import allocator
 from rethink.fields import config_files, variations
+from rethink.storage import quiet, streams
 
 _LONGEST = 2000  # characters of a message
 
@@ -146,6 +147,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     if flags.FLAGS["verbosity"].using_default_value:
       # Orbax and TFDS log every step they take; --verbosity=0 shows that.
       flags.FLAGS.verbosity = logging.WARNING
+      quiet.silence_libraries()
     if "config" in flags.FLAGS:
       _check_config(rest)
     return rest
@@ -249,6 +251,17 @@ def apply_overrides(config) -> None:
   overrides = config_flags.get_override_values(flags.FLAGS["config"])
   config.lock()
   config.update_from_flattened_dict(overrides)
+
+
+def start(main: Callable[[list[str]], int], parse: Callable) -> None:
+  """Runs an entry point: parses its flags, calls `main`, exits with its code.
+
+  Args:
+    main: is given the arguments that are no flags.
+    parse: parses the command line, such as `parse_flags`.
+  """
+  streams.install()
+  app.run(main, flags_parser=parse)
 
 
 def exit_code(body: Callable[[], None]) -> int:

@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import pathlib
 import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from rethink import errors
 from rethink.storage import attained, runs
 
 try:
@@ -252,7 +254,7 @@ def results_table(
     named: (name, run directory) of each row.
     failed: names of runs that failed just now: their numbers are older ones.
   """
-  rows = [_cells(n, runs.read(w)) for n, w in named]
+  rows = [_cells(name, folder) for name, folder in named]
   for at, (name, *cells) in enumerate(rows):
     if name in failed:
       known = set(cells) != {"-"}
@@ -260,28 +262,52 @@ def results_table(
   return table(_HEADER, rows)
 
 
-def _cells(name: str, record: runs.Record) -> tuple[str, ...]:
-  status = record.status
-  if not record.rows:
-    return (name, *["-"] * (len(_HEADER) - 1))
-  row = record.rows[-1]
-  bookkeeping = record.config["bookkeeping"]
+def is_results_table(path: pathlib.Path) -> bool:
+  """Returns True if a file is such a table, as a sweep leaves it."""
+  try:
+    with path.open("rb") as file:
+      start = file.read(64).decode(errors="replace")
+  except OSError:
+    return False
+  return start.replace(" ", "").startswith(f"|{_HEADER[0]}|{_HEADER[1]}|")
+
+
+def _cells(name: str, workdir: str | os.PathLike) -> tuple[str, ...]:
+  dashes = ["-"] * (len(_HEADER) - 1)
+  try:
+    record = runs.read(workdir)
+  except errors.ConfigError as error:  # the other rows are worth the table
+    print(f"rethink: warning: {error}", file=sys.stderr, flush=True)
+    return (f"{name} (damaged)", *dashes)
+  if not (record.rows and record.config):
+    return (name, *dashes)
+  row, status = record.rows[-1], record.status
   fitted = None
   if runs.method_of(record) == "train":
-    fitted = attained.epochs_to_fit(record, bookkeeping["fit_threshold"])
+    threshold = record.config["bookkeeping"]["fit_threshold"]
+    fitted = attained.epochs_to_fit(record, threshold)
   dead = attained.constant_since(record)
   if dead is not None and not fitted:
     fitted = f"constant since {dead}"
   overlap = attained.test_overlap(record)
+
+  def cell(form: str, *path: str) -> str:
+    value: Any = status
+    for part in path:
+      if part not in value:
+        return "-"
+      value = value[part]
+    return form.format(value)
+
   return (
     name,
-    f"{status['parameters']:,}",
-    f"{status['data']['train']:,}",
-    f"{status['corruption']['changed_fraction']:.1%}",
+    cell("{:,}", "parameters"),
+    cell("{:,}", "data", "train"),
+    cell("{:.1%}", "corruption", "changed_fraction"),
     str(row["epoch"]),
     str(fitted or "-"),
     f"{row['train/accuracy']:.2%}" if "train/accuracy" in row else "-",
     (f"{row['test/accuracy']:.2%}" if "test/accuracy" in row else "-")
     + (f" ({overlap:,} trained on)" if overlap else ""),
-    f"{status['seconds']:.1f}",
+    cell("{:.1f}", "seconds"),
   )

@@ -7,6 +7,7 @@ processes, so decisions that depend on them are agreed on here. With a single
 process all functions here return their input.
 """
 
+import contextlib
 import glob
 import importlib.util
 import json
@@ -14,6 +15,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -116,8 +118,12 @@ def leave(code: int) -> None:
   if not jax.distributed.is_initialized():
     return
   if code in (0, errors.PreemptedError.exit_code):
-    all_gather(code)  # waits for process 0, which may still write its files
-    return
+    try:  # waits for process 0, which may still write its files
+      all_gather(code, "exit code")
+      return
+    except (errors.RethinkError, jax.errors.JaxRuntimeError) as error:
+      print(f"rethink: {errors.reason(error)}", file=sys.stderr, flush=True)
+      code = errors.RethinkError.exit_code
   # Others may be waiting for this process inside a program, for ever. They end
   # when JAX notices that it is gone.
   parting = threading.Thread(target=jax.distributed.shutdown, daemon=True)
@@ -132,49 +138,114 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def all_gather(value: Any) -> list[Any]:
-  """Returns the JSON values of all processes, in the order of processes."""
+def all_gather(value: Any, tag: str) -> list[Any]:
+  """Returns the JSON values of all processes, in the order of processes.
+
+  Args:
+    value: of this process.
+    tag: what the value is. Processes that do not do the same thing at the same
+      time would otherwise take one value for another.
+
+  Raises:
+    RethinkError: if another process exchanges something else.
+  """
   if jax.process_count() == 1:
     return [value]
-  text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+  text = np.frombuffer(json.dumps([tag, value]).encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.int32(len(text)))
   # Padded to a power of two, so that few shapes are compiled.
   padded = np.zeros(1 << int(sizes.max()).bit_length(), np.uint8)
   padded[: len(text)] = text
   rows = multihost_utils.process_allgather(padded)
-  return [
+  found = [
     json.loads(row[:size].tobytes())
     for row, size in zip(rows, sizes, strict=True)
   ]
+  return _untag(found, tag)
+
+
+def _untag(found: list[tuple[str, Any]], tag: str) -> list[Any]:
+  """Returns the values of (tag, value) of all processes."""
+  for process, (other, _) in enumerate(found):
+    if other != tag:
+      raise errors.RethinkError(
+        f"the processes of this run are out of step: process"
+        f" {jax.process_index()} exchanges {tag!r}, process {process}"
+        f" {other!r}; start all processes with the same code, command and data"
+      )
+  return [value for _, value in found]
 
 
 def now() -> float:
   """Returns process 0's clock in seconds, so that all processes agree."""
-  return all_gather(time.monotonic())[0]
+  return all_gather(time.monotonic(), "clock")[0]
 
 
 def any_of(value: str | None) -> str | None:
-  """Returns the first value, such as a signal's name, that a process has.
-
-  Returns None if no process has one.
-  """
-  return next((found for found in all_gather(value) if found), None)
+  """Returns the first signal's name that a process has received, or None."""
+  return next((found for found in all_gather(value, "signal") if found), None)
 
 
-def require_equal(values: dict[str, Any]) -> None:
+def require_equal(values: Mapping[str, Any], tag: str) -> None:
   """Checks that the values are the same in all processes.
+
+  Args:
+    values: of this process, JSON values by name.
+    tag: what they are.
 
   Raises:
     ConfigError: naming a process and the values that differ.
   """
-  for process, other in enumerate(all_gather(values)):
-    changed = [key for key in values if values[key] != other[key]]
+  mine = json.loads(json.dumps(values))  # as those of the others are read back
+  for process, other in enumerate(all_gather(mine, tag)):
+    names = sorted({*mine, *other})
+    changed = [n for n in names if mine.get(n, other) != other.get(n, mine)]
     if changed:
       raise errors.ConfigError(
         f"processes {jax.process_index()} and {process} of this run differ in"
         f" {', '.join(changed)}; start all processes with the same code,"
         " command and data"
       )
+
+
+@contextlib.contextmanager
+def together(action: str) -> Iterator[None]:
+  """Lets all processes get through a block, or none of them.
+
+  Args:
+    action: what the block does, such as "open the data". It must not wait for
+      other processes itself.
+
+  Raises:
+    OtherProcessError: if the block has failed in another process.
+  """
+  failure: BaseException | None = None
+  try:
+    yield
+  except BaseException as error:
+    failure = error
+  if jax.process_count() > 1:
+    mine = None
+    if failure is not None:
+      code = getattr(failure, "exit_code", errors.RethinkError.exit_code)
+      mine = [f"{type(failure).__name__}: {errors.reason(failure)}", code]
+    found = all_gather(mine, action)
+    for process, other in enumerate(found):
+      if other and not failure:
+        raise OtherProcessError(
+          f"process {process} of this run could not {action}: {other[0]}",
+          other[1],
+        )
+  if failure is not None:
+    raise failure
+
+
+class OtherProcessError(errors.RethinkError):
+  """Another process of this run has failed; it has the exit code of that."""
+
+  def __init__(self, message: str, exit_code: int):
+    super().__init__(message)
+    self.exit_code = exit_code
 
 
 def place(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:
@@ -213,7 +284,7 @@ def broadcast(tree: Any | None, like: Any) -> Any | None:
   """
   if jax.process_count() == 1:
     return tree
-  if all_gather(tree is None)[0]:
+  if all_gather(tree is None, "is there a saved state")[0]:
     return None
 
   def one(x, wanted):

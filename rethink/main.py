@@ -6,7 +6,7 @@ report, prepare) define flags; everything else is a field of the config.
 
 import os
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli
 from rethink.storage import buckets
@@ -101,4 +101,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=cli.parse_flags)
+  cli.start(main, cli.parse_flags)

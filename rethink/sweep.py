@@ -16,10 +16,10 @@ import sys
 import traceback
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli, errors, experiments
-from rethink.storage import files
+from rethink.storage import files, ownership
 
 _CONFIG = cli.define_config()
 _RUNS = cli.define_path(
@@ -90,6 +90,10 @@ def _sweep() -> None:
     for name in mine:
       print(f"{name}: {runner.outlook(_config(module, name), root / name)}")
     return
+  small = experiments.is_smoke(mine[0])
+  path = root / ("smoke.md" if small else "results.md")
+  if path.exists() and not console.is_results_table(path):
+    raise ownership.foreign(f"--runs={_RUNS.value}", [f"{stem}/{path.name}"])
   data_dir = cli.data_dir(_DATA_DIR.value)
   failed, skipped = [], 0
   with compiled.CompilationCounter() as counter:
@@ -109,7 +113,6 @@ def _sweep() -> None:
         failed.append(name)
         traceback.print_exc()
   # The table also shows the runs of earlier commands and of other jobs.
-  small = experiments.is_smoke(mine[0])
   known = [
     name
     for name in module.RUNS
@@ -118,10 +121,7 @@ def _sweep() -> None:
   ]
   named = [(name, root / name) for name in known]
   text = console.results_table(named, failed)
-  path = root / ("smoke.md" if small else "results.md")
-  root.mkdir(
-    parents=True, exist_ok=True
-  )  # all runs may have failed before this
+  files.make_folder(root)  # all runs may have failed before this
   files.write(path, text + "\n")
   print(f"\n{text}\n\nsaved in {os.path.relpath(path)}")
   print(
@@ -142,4 +142,4 @@ def _config(module: Any, name: str) -> Any:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=cli.parse_flags)
+  cli.start(main, cli.parse_flags)

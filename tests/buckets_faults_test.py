@@ -69,7 +69,7 @@ def test_f13_a_run_directory_that_vanishes_ends_the_run(
     return original(*args, **kwargs)
 
   monkeypatch.setattr(evaluate, "evaluate", vanish)
-  with pytest.raises(errors.RethinkError, match="cannot be written: No such"):
+  with pytest.raises(errors.RethinkError, match=r"lock\.json is gone"):
     _execute(config, tmp_path / "run", data_dir)
   assert not (tmp_path / "run").exists()
 

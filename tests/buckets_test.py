@@ -27,6 +27,7 @@ from tests.faults_test import _ARGS
 from tests.method_train_test import StopAfter, end
 
 _WORKDIR = "gs://runs/a/run"
+_LEFT = '{"token": "t7", "pid": 7, "host": "x"}'
 
 
 @pytest.fixture(scope="module")
@@ -158,14 +159,34 @@ def test_files_are_carried_in_a_safe_order_and_only_whole_states(
 def test_what_was_damaged_on_two_machines_stays_in_the_bucket(bucket):
   for text in ("first", "second"):
     with buckets.local(_WORKDIR) as folder:
+      runs.Run(folder, {"seed": 0}, {}).start()
       state = pathlib.Path(folder, "checkpoints", "5")
       state.mkdir(parents=True)
       (state / "d").write_text(text)
       step_folders.set_aside(state)
   assert _names(bucket) == {
+    "config.json",
+    "status.json",
     "damaged/checkpoints-5.1/d",
     "damaged/checkpoints-5.2/d",
   }
+
+
+def test_a_folder_of_somebody_else_is_refused_before_a_byte(bucket):
+  bucket.blob("a/run/model/weights.bin").upload_from_string("theirs")
+  bucket.blob("a/run/config.json").upload_from_string('{"layers": 3}')
+  with pytest.raises(errors.ConfigError, match=r"gs://runs/a/run .*'config"):
+    with buckets.local(_WORKDIR):
+      pass
+  assert _names(bucket) == {"model/weights.bin", "config.json"}
+  bucket.blob("a/run/config.json").delete()
+  bucket.blob("a/run/model/weights.bin").delete()
+  with buckets.local(_WORKDIR) as folder:
+    runs.Run(folder, {"seed": 0}, {}).start()
+  bucket.blob("a/run/../x").upload_from_string("climbs")
+  with pytest.raises(errors.ConfigError, match="is no name of a run's file"):
+    with buckets.local(_WORKDIR):
+      pass
 
 
 def test_f29_a_second_machine_is_refused_by_name(bucket, monkeypatch):
@@ -236,7 +257,9 @@ def test_f29_a_machine_that_lost_its_run_says_so_also_with_nothing_to_carry(
 
 
 def test_f29_of_many_that_take_over_one_wins(bucket, tmp_path, monkeypatch):
-  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 1, "host": "x"}')
+  bucket.blob("a/run/lock.json").upload_from_string(
+    '{"token": "t", "pid": 1, "host": "x"}'
+  )
   barrier, won = threading.Barrier(8), []
   held = bucket.get_blob("a/run/lock.json").generation
 
@@ -277,7 +300,7 @@ def test_f29_a_new_process_waits_for_a_lock_that_is_left_behind(
 ):
   monkeypatch.setattr(locks, "STALE_SECONDS", 0.6)
   monkeypatch.setattr(bucket_locks, "_POLL_SECONDS", 0.1)
-  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 7, "host": "x"}')
+  bucket.blob("a/run/lock.json").upload_from_string(_LEFT)
   with buckets.local(_WORKDIR):
     pass
   said = capsys.readouterr().err
@@ -448,7 +471,7 @@ def test_two_processes_wait_together_for_a_lock_that_is_left_behind(
   bucket, data_dir
 ):
   # For longer than a collective may take on CPUs.
-  bucket.blob("a/run/lock.json").upload_from_string('{"pid": 7, "host": "x"}')
+  bucket.blob("a/run/lock.json").upload_from_string(_LEFT)
   done = subprocess.run(
     [
       "launch/local.sh",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rethink import errors
-from rethink.storage import checkpoints, manifests
+from rethink.storage import checkpoints, manifests, schema
 
 IDENTITY = {"config": "c0", "data": "d0", "commit": "abc"}
 # A file of each kind that a step consists of.
@@ -163,7 +163,7 @@ def _flips(pristine, workdir, rounds: int, by_leaf: bool) -> tuple[int, int]:
       manifest = json.loads((newest / manifests.NAME).read_text())
       del manifest["digest"]
       manifest["files"] = {}
-      manifest["digest"] = manifests._own_digest(manifest)
+      manifest["digest"] = schema.own_digest(manifest)
       (newest / manifests.NAME).write_text(json.dumps(manifest))
     files = sorted(p for p in newest.rglob("d/*") if p.is_file())
     weights = [p.stat().st_size for p in files]

@@ -44,7 +44,7 @@ def test_f32_the_newest_states_stay_and_old_ones_go(tmp_path):
 _KILLED = """
 import os, sys, threading
 import orbax.checkpoint as ocp
-from rethink.storage import checkpoints, manifests
+from rethink.storage import manifests, ownership
 from tests import checkpoint_faults_test as t
 where, workdir = sys.argv[1:]
 saved = t.open_all(workdir, keep=1)
@@ -60,7 +60,7 @@ elif where == "before_manifest":
 elif where == "in_manifest":
   os.replace = die
 else:
-  checkpoints.shutil.rmtree = die
+  ownership._remove_empty = die
 saved.save(20, t.state(20))
 saved.close()
 """

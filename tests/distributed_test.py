@@ -31,8 +31,17 @@ def _free_port() -> int:
     return s.getsockname()[1]
 
 
-def _start(count: int, *args: str, **flags) -> list[subprocess.Popen]:
-  """Starts processes that meet each other; flags override how."""
+def _start(
+  count: int, *args: str, of_second: list[str] | None = None, **flags
+) -> list[subprocess.Popen]:
+  """Starts processes that meet each other; flags override how.
+
+  Args:
+    count: of processes.
+    *args: of Python.
+    of_second: further arguments of process 1 alone.
+    **flags: of how they meet.
+  """
   flags = {
     "coordinator": f"127.0.0.1:{_free_port()}",
     "num_processes": count,
@@ -43,7 +52,15 @@ def _start(count: int, *args: str, **flags) -> list[subprocess.Popen]:
   common = [f"--{name}={value}" for name, value in flags.items()]
   return [
     subprocess.Popen(
-      [sys.executable, *args, *common, f"--process_id={i}"],
+      [
+        *(
+          sys.executable,
+          *args,
+          *common,
+          *((of_second or []) if i == 1 else []),
+        ),
+        f"--process_id={i}",
+      ],
       cwd=ROOT,
       env={**clean_environment(), "PYTHONPATH": str(ROOT)},
       stdout=subprocess.PIPE,
@@ -94,14 +111,26 @@ distributed.join(
   sys.argv[1].split("=")[1], 2, int(sys.argv[-1].split("=")[1]), 240, 30
 )
 me, out = jax.process_index(), {}
-out["gathered"] = distributed.all_gather({"process": me, "text": "x" * 99 * me})
+out["gathered"] = distributed.all_gather(
+  {"process": me, "text": "x" * 99 * me}, "test"
+)
 out["now"] = distributed.now()
 looks = ("SIGTERM" if me else None, None)
 out["any"] = [distributed.any_of(name) for name in looks]
 try:
-  distributed.require_equal({"config": "same", "data": f"of {me}"})
+  distributed.require_equal({"config": "same", "data": f"of {me}"}, "test")
 except errors.ConfigError as error:
   out["refused"] = str(error)
+try:
+  distributed.all_gather(me, "clock" if me else "signal")
+except errors.RethinkError as error:
+  out["out of step"] = str(error)
+try:
+  with distributed.together("open the data"):
+    if me:
+      raise errors.DataError("no shards")
+except errors.RethinkError as error:
+  out["together"] = [str(error), error.exit_code]
 
 replicated, sharded = resident.shardings()
 odd = np.array([-0.0, np.nan, 1e-45, np.inf], np.float32)
@@ -144,10 +173,16 @@ def test_two_processes_decide_alike_and_share_the_batches_of_one():
   assert one["any"] == two["any"] == ["SIGTERM", None]
   for out in (one, two):
     assert "differ in data" in out["refused"]
+    assert "'clock'" in out["out of step"] and "'signal'" in out["out of step"]
+    assert out["together"][1] == errors.DataError.exit_code
     odd = np.array([-0.0, np.nan, 1e-45, np.inf], np.float32)
     assert out["bits"] == odd.tobytes().hex()
     assert out["step"] == 7 and out["none"] is None
 
+  assert two["together"][0] == "no shards"
+  assert one["together"][0] == (
+    "process 1 of this run could not open the data: DataError: no shards"
+  )
   examples, batch = random_examples(101), 0
   for epoch in range(2):
     order = np.asarray(
@@ -255,6 +290,39 @@ def test_f30_a_process_that_fails_by_itself_keeps_its_exit_code(
   said = [p.communicate(timeout=_SECONDS)[0] for p in processes]
   assert [p.returncode for p in processes] == [4, 4], said
   assert all("python -m rethink.prepare" in text for text in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "field",
+  ["chunk_seconds=9", "checkpoint_every_epochs=7", "checkpoints_to_keep=9"],
+)
+def test_processes_that_would_decide_otherwise_are_refused(
+  tmp_path, data_dir, field
+):
+  args = [f"--config.bookkeeping.{field}"]
+  said = _finish(_train(tmp_path, data_dir, of_second=args), 2, 2)
+  name = field.partition("=")[0]
+  assert all(f"differ in config.bookkeeping.{name}" in text for text in said)
+  assert not any("Traceback" in text for text in said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("fault", "code"), [("--platform=gpu", 2), ("--data_dir=nowhere", 4)]
+)
+def test_f30_when_one_refuses_at_the_start_the_other_says_so(
+  tmp_path, data_dir, fault, code
+):
+  said = _finish(_train(tmp_path, data_dir, of_second=[fault]), code, code)
+  assert "process 1 of this run could not" in said[0]
+  assert not any("Traceback" in text for text in said)
+
+
+def test_values_of_another_kind_are_an_error_with_both_names():
+  with pytest.raises(errors.RethinkError, match="'signal', process 1 'clock'"):
+    distributed._untag([("signal", None), ("clock", 3.5)], "signal")
+  assert distributed._untag([("x", 1), ("x", 2)], "x") == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,48 @@ def test_rows_past_the_saved_state_are_made_again(noisy, tmp_path, data_dir):
   assert end(workdir) == end(tmp_path / "whole")
 
 
+def test_lost_rows_cost_the_states_that_need_them(
+  noisy, tmp_path, data_dir, capsys
+):
+  _execute(noisy, tmp_path / "whole", data_dir)
+  noisy.bookkeeping.checkpoint_every_epochs = 1
+  with pytest.raises(errors.PreemptedError):
+    _execute(noisy, tmp_path / "run", data_dir, StopAfter(18))
+  rows = tmp_path / "run/metrics.jsonl"
+  lines = rows.read_text().splitlines(keepends=True)
+  assert len(lines) == 2  # of the steps 7 and 14; states of 14 and later
+  steps = sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir())
+  assert steps[0] == "14" and int(steps[1]) > 14
+  shutil.copytree(tmp_path / "run", tmp_path / "lost")
+  rows.write_text(lines[0])  # that of step 14 is gone
+  _execute(noisy, tmp_path / "run", data_dir)
+  said = capsys.readouterr()
+  assert "lacks 1 rows: those of steps 14; set aside as" in said.err
+  assert "resuming at step 14" in said.out
+  assert end(tmp_path / "run") == end(tmp_path / "whole")
+  # Without the first row no state is left that has all of its rows.
+  (tmp_path / "lost/metrics.jsonl").write_text(lines[1])
+  for _ in range(2):
+    with pytest.raises(errors.CheckpointError, match="those of steps 7\n"):
+      _execute(noisy, tmp_path / "lost", data_dir)
+  assert (tmp_path / "lost/metrics.jsonl").read_text() == lines[1]
+  # A run that is done has lost its result, not only the way to it.
+  (tmp_path / "run/metrics.jsonl").unlink()
+  with pytest.raises(errors.ConfigError, match="ends at step none"):
+    _execute(noisy, tmp_path / "run", data_dir)
+
+
+def test_a_kill_while_data_are_loaded_costs_no_row(noisy, tmp_path, data_dir):
+  with pytest.raises(errors.PreemptedError):
+    _execute(noisy, tmp_path, data_dir, StopAfter(12))
+  (tmp_path / "status.json").unlink()
+  before = (tmp_path / "metrics.jsonl").read_text()
+  known = settings.resolve(noisy)
+  outcome = {**known.outcome, "method": "train"}
+  runs.Run(tmp_path, outcome, known.bookkeeping).start()
+  assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
 def test_a_stop_before_the_first_step_saves_nothing(config, tmp_path, data_dir):
   with pytest.raises(errors.PreemptedError):
     _execute(config, tmp_path, data_dir, StopAfter(0))

@@ -80,6 +80,6 @@ def write(
   )
   for metrics in [row(1)] if rows is None else rows:
     run.log(metrics)
-    run.update(step=metrics["step"])
+    run.update(step=metrics["step"], epoch=metrics["epoch"])
   run.update(state=state, message="")
   return run

@@ -260,7 +260,7 @@ def test_the_verdict_compares_random_with_true_labels(tmp_path):
     rows = [row(e, 0.05 if e >= epoch else 1, test=test) for e in range(1, 31)]
     name = f"{data}/epochs30/seed0"
     report_runs.write(tmp_path, memorize, name, rows)
-  rows = [row(30, 0.7, train=0.6, test=0.1)]
+  rows = [row(e, 0.7, train=0.6, test=0.1) for e in range(1, 31)]
   report_runs.write(tmp_path, memorize, "gaussian/epochs30/seed0", rows)
   section = pages.build_section(_found(tmp_path, memorize))
   short, verdict, missing = section.verdicts[:3]
@@ -277,6 +277,15 @@ def test_the_verdict_compares_random_with_true_labels(tmp_path):
   )
   assert "5.00 points with true labels" in verdict.details
   assert missing.answer == "— 1 of 1 runs missing"
+
+
+def test_one_of_two_seeds_that_fits_is_said(tmp_path):
+  for seed, loss in enumerate((0.01, 0.5)):
+    name = f"random/epochs10/seed{seed}"
+    rows = [row(e, max(loss, 0.1 * (e < 10))) for e in range(1, 11)]
+    report_runs.write(tmp_path, memorize, name, rows)
+  section = pages.build_section(_found(tmp_path, memorize))
+  assert "fitted in 1 of 2 runs" in section.verdicts[0].answer
 
 
 def test_small_variants_are_their_own_report_and_never_judged(tmp_path):

@@ -29,10 +29,9 @@ def _steps(workdir) -> list[int]:
 @pytest.fixture
 def stop():
   """A flag that real signals set, for the time of a test."""
-  before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-  yield signals.StopFlag().install()
-  for number, handler in before.items():
-    signal.signal(number, handler)
+  flag = signals.StopFlag().install()
+  yield flag
+  flag.uninstall()
 
 
 @pytest.fixture
@@ -212,17 +211,59 @@ def test_f29_a_run_that_lost_its_lock_stops_and_writes_nothing_more(
 
   def lose(self):
     if self.step == 7:
-      (tmp_path / locks.NAME).write_text('{"token": "x", "host": "far"}')
+      (tmp_path / locks.NAME).write_text(
+        '{"token": "x", "pid": 7, "host": "far"}'
+      )
       shutil.copy(tmp_path / "status.json", tmp_path / "before")
     epoch(self)
 
   monkeypatch.setattr(train.Trainer, "_epoch", lose)
-  with pytest.raises(locks.LostError, match="on far"):
+  with pytest.raises(locks.LostError, match="process 7 on far"):
     _execute(config, tmp_path, data_dir)
   for name in ("before", "status.json"):
     assert "running" in (tmp_path / name).read_text()
   assert not _steps(tmp_path)
   assert "far" in (tmp_path / locks.NAME).read_text()
+
+
+def test_f29_a_frozen_process_whose_run_another_has_finished_leaves(
+  config, tmp_path, data_dir, monkeypatch
+):
+  epoch, taken = train.Trainer._epoch, []
+
+  def freeze(self):
+    if self.step == 7 and not taken:
+      taken.append(1)
+      (tmp_path / locks.NAME).unlink()  # another one takes over
+      _execute(config, tmp_path, data_dir)  # finishes, and gives the lock back
+    epoch(self)
+
+  monkeypatch.setattr(train.Trainer, "_epoch", freeze)
+  with pytest.raises(locks.LostError, match=r"lock\.json is gone"):
+    _execute(config, tmp_path, data_dir)
+  record = runs.read(tmp_path)
+  assert record.status["state"] == "done"
+  text = (tmp_path / "metrics.jsonl").read_text()
+  assert text.count("\n") == len(record.rows) == 3
+
+
+def test_a_run_that_is_ended_at_once_leaves_its_directory(
+  config, tmp_path, data_dir, monkeypatch
+):
+  stop = StopAfter()
+
+  def end_at_once(*_):
+    stop.clean_up()
+    assert not (tmp_path / locks.NAME).exists()
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(evaluate, "evaluate", end_at_once)
+    with pytest.raises(KeyboardInterrupt):
+      _execute(config, tmp_path, data_dir, stop)
+  status = runs.read(tmp_path).status
+  assert status["state"] == "preempted" and "second Ctrl-C" in status["message"]
+  _execute(config, tmp_path, data_dir)
 
 
 def test_f33_a_clock_that_jumps_back_changes_no_bit(

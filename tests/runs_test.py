@@ -8,6 +8,15 @@ from rethink import errors
 from rethink.storage import fingerprints, runs
 from tests.conftest import ROOT, python
 
+# What the status of a run that is done says.
+RESULTS = {
+  "device": "cpu",
+  "devices": 1,
+  "parameters": 5,
+  "data": {"train": 3},
+  "corruption": {"changed_fraction": 0.0},
+}
+
 
 def _run(path, **outcome):
   run = runs.Run(path, {"model": "mlp()", **outcome}, {"progress": True})
@@ -17,9 +26,10 @@ def _run(path, **outcome):
 
 def test_what_is_written_is_read(tmp_path):
   run = _run(tmp_path, seed=3)
-  run.log({"step": 1, "train/loss": 0.5})
-  run.log({"step": 2, "train/loss": 0.25})
-  run.update(state="done")
+  run.log({"step": 1, "epoch": 1, "train/loss": 0.5})
+  run.log({"step": 2, "epoch": 2, "train/loss": 0.25})
+  run.check_data({"name": "digits", "fingerprint": "a"})
+  run.update(state="done", **RESULTS, step=2, epoch=2)
   record = runs.read(tmp_path)
   assert record.config["outcome"] == {"model": "mlp()", "seed": 3}
   assert record.status["state"] == "done"
@@ -58,7 +68,7 @@ def test_a_torn_last_line_is_left_out_and_cut(tmp_path):
 
 
 def test_a_torn_line_in_the_middle_is_named(tmp_path):
-  (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+  (tmp_path / "metrics.jsonl").write_text('{"step": 1, "epoch": 1}\n{"st\n')
   with pytest.raises(errors.ConfigError, match=r"metrics.jsonl:2"):
     runs.read(tmp_path)
 

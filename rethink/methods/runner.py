@@ -7,25 +7,43 @@ import importlib
 import json
 import os
 import pkgutil
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from rethink import errors, signals, specs
+from rethink import distributed, errors, signals, specs
 from rethink.methods.method import Job, Method
 from rethink.storage import (
   checkpoints,
   continuations,
   locks,
+  ownership,
+  provenance,
   runs,
+  schema,
   user_sources,
   workdirs,
 )
 
 # Of a run directory: what steers a run besides its state.
-_RECORDS = ("config.json", "status.json", "metrics.jsonl")
+_RECORDS = (schema.CONFIG, schema.STATUS, schema.METRICS)
+# Bookkeeping in which the processes of a run may differ: it is of one machine,
+# or process 0's alone. All else they must agree on.
+_OWN = (
+  "cache_dir",
+  "fit_threshold",
+  "platform",
+  "progress",
+  "stream_threads",
+  "stream_workers",
+  "tensorboard",
+  "wandb_project",
+)
 NEW, DONE, REFUSED = "new", "done", "of another config, would be refused"
 LONGER = "of fewer epochs, would go on"
+FOREIGN = "the directory is not a run's, would be refused"
 # What status.json says of a run that ended with an error.
 _STATES = {
   errors.PreemptedError: "preempted",
@@ -73,9 +91,14 @@ def _methods() -> dict[str, Method]:
 
 
 def outlook(config, workdir: str | os.PathLike) -> str:
-  """Returns what `execute` would find: a state, NEW, REFUSED or LONGER."""
-  record = runs.read(workdir)
+  """Returns what `execute` would find: a state, NEW, LONGER, or why not."""
+  if ownership.owner(workdir) is ownership.Owner.SOMEBODY:
+    return FOREIGN
   method, _, run_settings = resolve(config)
+  try:
+    record = runs.read(workdir)
+  except schema.RecordError as error:
+    return f"damaged, would be refused: {error}"
   if not (record.status and record.config):
     return NEW
   outcome = json.loads(json.dumps(run_settings.outcome))
@@ -108,32 +131,34 @@ def execute(
   Raises:
     RethinkError: the class says how it ended; status.json does, too.
   """
-  method, call, run_settings = resolve(config)
-  # Part of what a seed means; the environment must not change it.
-  jax.config.update("jax_threefry_partitionable", True)
-  _check_platform(config.bookkeeping.platform)
-  _check_pipeline(method, call, config)
-  if jax.process_count() > 1 and not method.many_processes:
-    raise errors.ConfigError(
-      f"config.method {call.name!r} runs in one process; start one, or use"
-      " config.method='train', which several processes can share"
+  with _explaining_loss(), contextlib.ExitStack() as stack:
+    with distributed.together("start"):
+      method, call, run_settings = _check_start(config)
+      if distributed.is_first():
+        ownership.check(workdir, "workdir")
+    distributed.require_equal(
+      _decisions(run_settings, restart), "config of the run"
     )
-  with locks.acquire(workdir) as lock:
+    wanted = locks.acquire(workdir, lambda: stop.name)
+    lock = workdirs.enter(stack, wanted, "lock the run directory")
     workdirs.copy_from_first(workdir, _RECORDS)
-    run = runs.Run(
-      workdir,
-      run_settings.outcome,
-      run_settings.bookkeeping,
-      name,
-      restart,
-      lock.check,
-      lambda: method.refuse_longer(run_settings),
-    )
+    with distributed.together("open the run"):
+      run = runs.Run(
+        workdir,
+        run_settings.outcome,
+        run_settings.bookkeeping,
+        name,
+        restart,
+        lock.check,
+        lambda: method.refuse_longer(run_settings),
+      )
     if run.done:
       print(f"{run.name} is done already ({workdir})", flush=True)
       return run
     run.start()
     run.update(method=call.name)
+    stop.clean_up = lambda: _leave_at_once(run, lock)
+    stack.callback(setattr, stop, "clean_up", lambda: None)
     try:
       if restart:
         checkpoints.restart(workdir)
@@ -148,6 +173,58 @@ def execute(
     # The states and their manifests are on disk: the method has closed them.
     run.update(state=DONE, message="")
   return run
+
+
+def _leave_at_once(run: runs.Run, lock: locks.Lock) -> None:
+  """Leaves the directory of a run that ends in the middle of its work."""
+  run.update(
+    state="preempted",
+    message="ended at once by a second Ctrl-C; the work since the last save is"
+    " done again",
+  )
+  lock.release()
+
+
+def _check_start(config: Any) -> tuple[Method, specs.Call, Any]:
+  """Checks all that can be checked before a byte is written; as `resolve`."""
+  method, call, run_settings = resolve(config)
+  # Part of what a seed means; the environment must not change it.
+  jax.config.update("jax_threefry_partitionable", True)
+  _check_platform(config.bookkeeping.platform)
+  _check_pipeline(method, call, config)
+  if jax.process_count() > 1 and not method.many_processes:
+    raise errors.ConfigError(
+      f"config.method {call.name!r} runs in one process; start one, or use"
+      " config.method='train', which several processes can share"
+    )
+  return method, call, run_settings
+
+
+def _decisions(run_settings: Any, restart: bool) -> dict[str, Any]:
+  """Returns all that decides what a process does next, by name."""
+  book = {k: v for k, v in run_settings.bookkeeping.items() if k not in _OWN}
+  return {
+    **{f"config.{k}": v for k, v in run_settings.outcome.items()},
+    **{f"config.bookkeeping.{k}": v for k, v in book.items()},
+    "--restart_from_scratch": restart,
+    "versions of packages": provenance.packages(),
+  }
+
+
+@contextlib.contextmanager
+def _explaining_loss() -> Iterator[None]:
+  """Turns what JAX raises when another process is gone into one sentence."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    gone = re.search("[Gg]loo|[Cc]onnection|[Cc]oordinat|peer", str(error))
+    if jax.process_count() == 1 or not gone:
+      raise
+    raise errors.RethinkError(
+      "another process of this run has ended or failed, its own message says"
+      f" why ({errors.reason(error):.80}); run the same command again in all"
+      " processes"
+    ) from None
 
 
 def _check_pipeline(method: Method, call: specs.Call, config: Any) -> None:

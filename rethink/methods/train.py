@@ -1,6 +1,7 @@
 """The training loop: chunks of steps, evaluation, saving, stopping."""
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from rethink.methods import (
   speed,
 )
 from rethink.pipeline import resident, run_data
-from rethink.storage import checkpoints, metric_writers, runs
+from rethink.storage import checkpoints, completeness, metric_writers, runs
 
 
 class Trainer:
@@ -49,12 +50,15 @@ class Trainer:
     self.run, self.stop = run, stop
     replicated, sharded = resident.shardings()
     alone = jax.process_count() == 1  # of several none may leave by itself
-    with console.waiting(f"{run.name}: reading {run_settings.config.dataset}"):
+    reading = console.waiting(
+      f"{run.name}: reading {run_settings.config.dataset}"
+    )
+    with reading, distributed.together("open the data"):
       self.data = data_passes.open_data(
         *job[:3], replicated, sharded, lambda: alone and bool(stop.name)
       )
     fingerprint = {"fingerprint": run.status["fingerprint"]}  # the length, too
-    distributed.require_equal(run.identity | fingerprint)
+    distributed.require_equal(run.identity | fingerprint, "config and data")
     info, size = self.data.known.info, self.data.known.image_size
     run_settings = settings.with_image_size(run_settings, size)
     config = self.config = run_settings.config
@@ -77,7 +81,11 @@ class Trainer:
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
-    restored = self.saved.restore(self.state, train_step.STATE_CHANGES)
+    every = self.steps_per_epoch * config.eval_every_epochs
+    whole = [row for row in run.rows if self.book.best_metric in row]
+    unusable = functools.partial(completeness.obstacle, whole, every)
+    changes = train_step.STATE_CHANGES
+    restored = self.saved.restore(self.state, changes, unusable)
     if restored is not None:
       self.state = restored
     else:
@@ -220,7 +228,7 @@ class Trainer:
     key = self.book.best_metric
     sign = metric_names.best_of(self.settings.metrics)[key]
     best = max(self.run.rows, key=lambda row: sign * row[key])
-    if best["step"] == self.step and self._finite():
+    if best["step"] == self.step and _all_finite(self.state):
       self.saved.save_best(self.step, self.state)
 
   def _row(self, epoch: int) -> runs.Row:
@@ -259,13 +267,10 @@ class Trainer:
     known = self.data.known.train._asdict()
     self.run.log_examples(epoch, {**known, **found.each})
 
-  def _finite(self) -> bool:
-    return bool(_all_finite(self.state))
-
   def _save(self) -> None:
     """Hands the state over for saving, if there is anything new in it."""
     if self.step and self.step != self.saved.saved_step:
-      if not self._finite():
+      if not _all_finite(self.state):
         self._diverged(self.step)
       self.saved.save(self.step, self.state)
       self.saved_at = distributed.now()

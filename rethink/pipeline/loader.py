@@ -22,7 +22,7 @@ import grain
 import jax
 import numpy as np
 
-from rethink import errors, example
+from rethink import errors, example, signals
 from rethink.corrupting import kinds
 from rethink.pipeline import order, resident
 
@@ -142,7 +142,7 @@ def iterate(
 def _leave_signals(index: int, count: int) -> None:
   """A signal to all processes of a run is for the one that saves its state."""
   del index, count
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in signals.CAUGHT:
     signal.signal(number, signal.SIG_IGN)
 
 

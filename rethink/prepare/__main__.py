@@ -17,7 +17,7 @@ import pathlib
 import re
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli, errors
 
@@ -174,4 +174,4 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=cli.parse_flags)
+  cli.start(main, cli.parse_flags)

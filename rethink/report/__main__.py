@@ -15,7 +15,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from rethink import cli, errors
 from rethink.report import archive, examples, pages, results, sources
@@ -127,4 +127,4 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=_parse)
+  cli.start(main, _parse)

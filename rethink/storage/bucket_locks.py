@@ -6,10 +6,7 @@ several processes win; the bucket's clock tells how long a holder was silent.
 """
 
 import contextlib
-import json
-import os
 import pathlib
-import socket
 import sys
 import threading
 import time
@@ -17,7 +14,7 @@ import uuid
 from typing import Any
 
 from rethink import errors
-from rethink.storage import locks
+from rethink.storage import locks, schema
 
 # How long to wait for another holder. It may be about to exit, or it may have
 # died less than locks.STALE_SECONDS ago, as when a scheduler restarts a killed
@@ -42,14 +39,7 @@ class BucketLock:
     self._where = f"gs://{bucket.name}/{folder}"
     self._copy = copy / locks.NAME
     self._blob = bucket.blob(self._name)
-    self._text = json.dumps(
-      {
-        "token": uuid.uuid4().hex[:8],
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-      }
-    )
+    self._text = locks.text(locks.this_process())
     self._one_at_a_time = threading.Lock()
     self._stop = threading.Event()
     self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -173,10 +163,10 @@ class BucketLock:
 
 def _holder(current: Any) -> str:
   try:
-    holder = json.loads(current.download_as_text())
-    return f"process {holder['pid']} on {holder['host']}"
-  except Exception:  # just released, or not written by this program
-    return "another process"
+    content = current.download_as_bytes()
+  except Exception:  # just released
+    content = b""
+  return locks.describe(schema.parse_lock(content))
 
 
 def _say(text: str) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rethink import errors
-from rethink.storage import bucket_locks, locks, retries
+from rethink.storage import bucket_locks, locks, ownership, retries, schema
 
 SCHEME = "gs://"
 _PUSH_SECONDS = 30.0
-_STATUS = "status.json"
-_MANIFEST = "manifest.json"
+_STATUS = schema.STATUS
+_MANIFEST = schema.MANIFEST
+_LOOKED_AT = 1000  # objects, to see whose a folder is
 _PARTIAL = (".partial", ".orbax-checkpoint-tmp", ".deleted")
 
 
@@ -43,6 +44,7 @@ def local(workdir: str) -> Iterator[str]:
     try:
       bucket, folder = _open(workdir)
       temporary = tempfile.TemporaryDirectory(prefix="rethink-")
+      _check_owner(bucket, folder)
       copy = pathlib.Path(stack.enter_context(temporary))
       bucket_lock = stack.enter_context(
         bucket_locks.BucketLock(bucket, folder, copy)
@@ -124,6 +126,31 @@ def _open(workdir: str) -> tuple[Any, str]:
   return storage.Client(project=None).bucket(name), folder
 
 
+def _check_owner(bucket: Any, folder: str) -> None:
+  """Refuses a folder of somebody else's, before anything is written.
+
+  Raises:
+    ConfigError: naming what was found there.
+  """
+  prefix = f"{folder}/"
+  blobs = {
+    blob.name.removeprefix(prefix): blob
+    for blob in bucket.list_blobs(prefix=prefix, max_results=_LOOKED_AT)
+  }
+  names = {name.partition("/")[0] for name in blobs if name}
+  if ownership.is_empty(names):
+    return
+
+  def read(name: str) -> bytes:
+    blob = blobs.get(name) or bucket.get_blob(prefix + name)
+    return blob.download_as_bytes() if blob else b""
+
+  manifests = [name for name in blobs if name.endswith(f"/{schema.MANIFEST}")]
+  records = [schema.CONFIG, schema.STATUS, *manifests]
+  if ownership.judge(records, read) is ownership.Owner.SOMEBODY:
+    raise ownership.foreign(f"--workdir=gs://{bucket.name}/{folder}", names)
+
+
 class _Mirror:
   """Copies a folder to the bucket, only the files that have changed."""
 
@@ -138,6 +165,11 @@ class _Mirror:
       name = blob.name.removeprefix(f"{self._folder}/")
       if name.startswith(locks.NAME) or name.endswith("/"):
         continue
+      if ".." in name.split("/"):
+        raise errors.ConfigError(
+          f"gs://{self._bucket.name}/{blob.name} is no name of a run's file;"
+          " delete it, or give another --workdir"
+        )
       path = self._copy / name
       if name.startswith("damaged/"):
         # The empty folders keep their names taken, so that states that are set

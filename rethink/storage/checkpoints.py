@@ -13,16 +13,15 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
 from rethink import distributed, errors
-from rethink.storage import manifests, retries, step_folders
+from rethink.storage import files, manifests, retries, step_folders
 
 _KINDS = ("checkpoints", "best")
 
@@ -53,30 +52,37 @@ class Checkpoints:
     self.saved_step: int | None = None
 
   def restore(
-    self, like: Any, changes: manifests.Changes = manifests.UNCHANGED
+    self,
+    like: Any,
+    changes: manifests.Changes = manifests.UNCHANGED,
+    unusable: Callable[[int], str] = lambda step: "",
   ) -> Any | None:
     """The newest state that is whole; None if nothing was ever saved.
 
-    Newer states that are damaged are set aside with a warning.
+    Newer states that are damaged or unusable are set aside with a warning.
 
     Args:
       like: a pytree of arrays with the shapes, dtypes and shardings wanted; the
         number of devices may differ from that at the time of saving.
       changes: in what the states of older versions may differ; leaves that they
         lack stay as in `like`.
+      unusable: says why the state of a step cannot be used, "" if it can.
 
     Raises:
       CheckpointError: if there are states, but all of them are damaged.
       ConfigError: if a state belongs to another config or other data.
     """
-    step, state = self._newest.restore(distributed.local_copy(like), changes)
-    self.saved_step = distributed.all_gather(step)[0]
+    with distributed.together("restore the saved state"):
+      step, state = self._newest.restore(
+        distributed.local_copy(like), changes, unusable
+      )
+    self.saved_step = distributed.all_gather(step, "step of the saved state")[0]
     return distributed.broadcast(state, like)
 
   def save(self, step: int, state: Any) -> None:
     """Saves a state as the newest one, unless its step is saved already."""
     if step != self.saved_step:
-      with _explaining_errors(self._root):
+      with files.explaining_saves(self._root):
         # A resumed run would not make an older best state again: wait for it.
         self._best.wait()
         self._newest.save(step, state)
@@ -85,7 +91,7 @@ class Checkpoints:
   def save_best(self, step: int, state: Any) -> None:
     """Saves a state as the best one; it replaces the earlier best."""
     if step != self.best_step:
-      with _explaining_errors(self._root):
+      with files.explaining_saves(self._root):
         self._best.save(step, state)
       self.best_step = step
 
@@ -100,13 +106,13 @@ class Checkpoints:
 
   def check(self) -> None:
     """Raises the error of a background save that failed since the last call."""
-    with _explaining_errors(self._root):
+    with files.explaining_saves(self._root):
       self._newest.check()
       self._best.check()
 
   def close(self) -> None:
     """Waits until states and manifests are on disk; raises errors of saving."""
-    with _explaining_errors(self._root), contextlib.ExitStack() as stack:
+    with files.explaining_saves(self._root), contextlib.ExitStack() as stack:
       for store in (self._newest, self._best):
         stack.callback(store.close)
 
@@ -126,10 +132,13 @@ class _Store:
     self, folder: pathlib.Path, keep: int, identity: Mapping[str, str]
   ):
     self._folder, self._keep, self._identity = folder, keep, dict(identity)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():  # left by processes that died
-      if ".orbax-checkpoint-tmp" in path.name or path.suffix == ".deleted":
-        shutil.rmtree(path, ignore_errors=True)
+    if folder.is_symlink():
+      raise errors.ConfigError(
+        f"{folder} is a symbolic link; saved states lie in the run directory"
+        " itself: give a --workdir on the disk that should hold them"
+      )
+    files.make_folder(folder)
+    step_folders.delete_unfinished(folder)  # left by processes that died
     # If Orbax creates the folder in the background and fails, the process takes
     # five minutes to exit.
     options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
@@ -142,13 +151,15 @@ class _Store:
     self._job: concurrent.futures.Future | None = None
 
   def restore(
-    self, like: Any, changes: manifests.Changes
+    self, like: Any, changes: manifests.Changes, unusable: Callable[[int], str]
   ) -> tuple[int | None, Any]:
     """(step, state) of the newest whole step, or (None, None)."""
-    damaged: dict[pathlib.Path, str] = {}
+    damaged = step_folders.impostors(self._folder)
     found = None, None
     for step, path in reversed(self._finished().items()):
       try:
+        if why := unusable(step):
+          raise errors.CheckpointError(f"{path} cannot be used: {why}")
         found = step, self._read(path, like, changes)
         break
       except errors.CheckpointError as error:
@@ -168,11 +179,11 @@ class _Store:
 
   def set_unusable_aside(self) -> int | None:
     """Sets damaged and foreign states aside; returns the step that is left."""
-    damaged = {}
+    damaged = step_folders.impostors(self._folder)
     for path in self._finished().values():
       try:
         manifest = manifests.read(path)
-        if self._identity_differences(manifest):
+        if manifests.differences(manifest, self._identity):
           damaged[path] = f"{path} belongs to another config or other data"
       except errors.CheckpointError as error:
         damaged[path] = str(error)
@@ -221,7 +232,7 @@ class _Store:
     self, path: pathlib.Path, like: Any, changes: manifests.Changes
   ) -> Any:
     manifest = manifests.read(path)
-    differing = self._identity_differences(manifest)
+    differing = manifests.differences(manifest, self._identity)
     if differing:
       raise errors.ConfigError(
         f"{path} belongs to another config or other data:\n  "
@@ -250,14 +261,6 @@ class _Store:
       lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved.tree
     )
 
-  def _identity_differences(self, manifest: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each fingerprint that differs from this run's."""
-    return [
-      f"{key}: fingerprint {manifest[key]} -> {self._identity[key]}"
-      for key in manifests.BINDING
-      if manifest[key] != self._identity[key]
-    ]
-
   def _finished(self) -> dict[int, pathlib.Path]:
     steps = step_folders.steps(self._folder)
     return {s: p for s, p in steps.items() if (p / manifests.NAME).exists()}
@@ -274,8 +277,8 @@ class _Store:
         flush=True,
       )
     for path in self._unfinished():
-      print(f"{path}: removed, its save was never finished", flush=True)
-      step_folders.delete(path)
+      gone = "removed" if step_folders.delete(path) else "set aside"
+      print(f"{path}: {gone}, its save was never finished", flush=True)
 
 
 class _NoStore:
@@ -285,15 +288,4 @@ class _NoStore:
     self.set_unusable_aside = self.check = self.wait = self.close = lambda: None
     self.save = lambda step, state: None
     self.delete = lambda step: None
-    self.restore = lambda like, changes: (None, None)
-
-
-@contextlib.contextmanager
-def _explaining_errors(root: pathlib.Path):
-  try:
-    yield
-  except Exception as error:  # of any layer between Orbax and the disk
-    raise errors.RethinkError(
-      f"a checkpoint could not be saved in {root}: {error}; make room and run"
-      " the same command again"
-    ) from error
+    self.restore = lambda like, changes, unusable: (None, None)

@@ -1,6 +1,7 @@
 """Small files, written atomically and durably; errors name the file."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
@@ -9,7 +10,6 @@ import pathlib
 import sys
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from rethink import errors
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _POLL_SECONDS = 0.2  # a blocking flock would not notice a stop request
 
 
@@ -29,7 +30,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
     RethinkError: if the file cannot be written; the message names it.
   """
   partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
-  with _explaining_errors(path):
+  with explaining_errors(path):
     try:
       with open(partial, "wb") as f:
         f.write(content.encode() if isinstance(content, str) else content)
@@ -59,7 +60,7 @@ def append(path: pathlib.Path, line: str) -> None:
   Raises:
     RethinkError: if the file cannot be written; the message names it.
   """
-  with _explaining_errors(path), open(path, "a", encoding="utf-8") as f:
+  with explaining_errors(path), open(path, "a", encoding="utf-8") as f:
     f.write(line)
     f.flush()
     os.fsync(f.fileno())
@@ -105,68 +106,80 @@ def lock(
     yield True
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """Reads a JSON object; returns {} if there is no such file.
-
-  Raises:
-    ConfigError: if the file is not valid JSON.
-  """
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError:
-    return {}
-  except json.JSONDecodeError as error:
-    raise errors.ConfigError(
-      f"{path} is not valid JSON ({error}); restore it, or give another"
-      " --workdir"
-    ) from None
-
-
 def read_arrays(
   path: pathlib.Path, names: Iterable[str] = ()
 ) -> dict[str, np.ndarray]:
-  """Reads the named arrays of an .npz file; by default all of them.
+  """Reads the named arrays, each [n], of an .npz file; by default all of them.
 
   Raises:
-    ConfigError: if the file cannot be read, or lacks one of the arrays.
+    ConfigError: if the file cannot be read, lacks one of the arrays, or their
+      lengths differ.
   """
   try:
-    with np.load(path) as arrays:
-      return {name: arrays[name] for name in names or arrays.files}
-  except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    # Opened here, because NumPy would leave a damaged file open.
+    with path.open("rb") as file, np.load(file) as arrays:
+      found = {name: arrays[name] for name in names or arrays.files}
+    if {x.ndim for x in found.values()} - {1}:
+      raise ValueError("not all arrays have one axis")
+    if len({len(x) for x in found.values()}) > 1:
+      raise ValueError("the arrays have different lengths")
+    return found
+  except Exception as error:  # damage meets zipfile, zlib and NumPy anywhere
     raise errors.ConfigError(
-      f"{path} cannot be read ({error}); delete it"
+      f"{path} cannot be read ({errors.reason(error)}); delete it"
     ) from None
 
 
-def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Reads one JSON object per line; returns [] if there is no such file.
-
-  An incomplete last line, as a killed process leaves it, is left out.
+def make_folder(path: pathlib.Path) -> pathlib.Path:
+  """Creates a folder, with its parents, unless it is there; returns it.
 
   Raises:
-    ConfigError: if another line is not valid JSON.
+    RethinkError: if it cannot be made; the message names it.
   """
-  rows = []
-  lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-  for number, line in enumerate(lines, 1):
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      if number < len(lines):
-        raise errors.ConfigError(
-          f"{path}:{number} is not valid JSON; restore the file, or give"
-          " another --workdir"
-        ) from None
-  return rows
+  with explaining_errors(path):
+    path.mkdir(parents=True, exist_ok=True)
+  return path
+
+
+def advice(error: BaseException | None) -> str:
+  """Returns what to do about an error of writing."""
+  seen: list[BaseException] = []
+  while error is not None and error not in seen:
+    seen.append(error)
+    error = error.__cause__ or error.__context__
+  full = any(
+    (isinstance(e, OSError) and e.errno in _FULL)
+    or any(os.strerror(number) in str(e) for number in _FULL)
+    for e in seen
+  )
+  remedy = "make room" if full else "remove the cause"
+  return f"{remedy} and run the same command again"
 
 
 @contextlib.contextmanager
-def _explaining_errors(path: pathlib.Path):
+def explaining_errors(path: pathlib.Path) -> Iterator[None]:
+  """Turns an OSError about a file into a RethinkError that names it."""
   try:
     yield
   except OSError as error:
     raise errors.RethinkError(
-      f"{path} cannot be written: {error.strerror}; make room and run the same"
-      " command again"
+      f"{path} cannot be written: {error.strerror}; {advice(error)}"
+    ) from error
+
+
+@contextlib.contextmanager
+def explaining_saves(root: pathlib.Path) -> Iterator[None]:
+  """Turns whatever saving a state raises into a RethinkError with advice."""
+  try:
+    yield
+  except errors.ConfigError:
+    raise
+  except errors.RethinkError as error:  # which says what to do
+    raise errors.RethinkError(
+      f"a checkpoint could not be saved in {root}: {error}"
+    ) from error
+  except Exception as error:  # of any layer between Orbax and the disk
+    raise errors.RethinkError(
+      f"a checkpoint could not be saved in {root}: {errors.reason(error)};"
+      f" {advice(error)}"
     ) from error

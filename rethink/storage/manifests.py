@@ -5,7 +5,6 @@ restores flipped bits silently, casts dtypes, and accepts an empty folder.
 """
 
 import hashlib
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,9 +13,9 @@ import jax
 import numpy as np
 
 from rethink import errors
-from rethink.storage import files, fingerprints, retries
+from rethink.storage import files, fingerprints, retries, schema
 
-NAME = "manifest.json"
+NAME = schema.MANIFEST
 # Fingerprints that a state must share with the run that resumes from it. The
 # commit may differ.
 BINDING = ("config", "data")
@@ -60,7 +59,7 @@ def write(
       if path.is_file() and path.name != NAME
     },
   }
-  manifest["digest"] = _own_digest(manifest)
+  manifest["digest"] = schema.own_digest(manifest)
   files.write_json(folder / NAME, manifest)
 
 
@@ -72,10 +71,14 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
   """
   path = folder / NAME
   try:
-    manifest = json.loads(retries.retry(path.read_text))
-    sound = manifest.pop("digest") == _own_digest(manifest)
-  except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-    raise errors.CheckpointError(f"{path} cannot be read: {error}") from None
+    manifest = schema.manifest(path, retries.retry(path.read_bytes))
+  except OSError as error:
+    raise errors.CheckpointError(
+      f"{path} cannot be read: {error.strerror}"
+    ) from None
+  except schema.RecordError as error:
+    raise errors.CheckpointError(str(error)) from None
+  sound = manifest.pop("digest") == schema.own_digest(manifest)
   if not sound or str(manifest["step"]) != folder.name:
     raise errors.CheckpointError(f"{path} is not what was written")
   if not manifest["finite"]:
@@ -91,6 +94,17 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         f"{folder / name} cannot be read: {error.strerror}"
       ) from None
   return manifest
+
+
+def differences(
+  manifest: Mapping[str, Any], identity: Mapping[str, str]
+) -> list[str]:
+  """Returns a line for each fingerprint that differs from a run's."""
+  return [
+    f"{key}: fingerprint {manifest[key]} -> {identity[key]}"
+    for key in BINDING
+    if manifest[key] != identity[key]
+  ]
 
 
 def check_fit(
@@ -198,7 +212,3 @@ def _finite(x: np.ndarray) -> bool:
 
 def _digest(data: Any) -> str:
   return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _own_digest(manifest: Mapping[str, Any]) -> str:
-  return _digest(json.dumps(manifest, sort_keys=True).encode())

@@ -60,10 +60,15 @@ def read(own_files: Sequence[pathlib.Path] = ()) -> dict[str, Any]:
     "dirty": changed != "" if changed is not None else None,
     "versions": {
       "python": platform.python_version(),
-      **{name: importlib.metadata.version(name) for name in _PACKAGES},
+      **packages(),
     },
     "host": f"{_processor()}, {os.cpu_count()} cores",
   }
+
+
+def packages() -> dict[str, str]:
+  """Returns the versions of the packages that a result depends on."""
+  return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _processor() -> str:

@@ -23,7 +23,8 @@ def retry[T](attempt: Callable[[], T]) -> T:
       raise
     except Exception as error:  # of any layer between Orbax and the disk
       print(
-        f"rethink: warning: {error}; trying again in {seconds:g} s",
+        f"rethink: warning: {errors.reason(error)}; trying again in"
+        f" {seconds:g} s",
         file=sys.stderr,
         flush=True,
       )

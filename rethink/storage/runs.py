@@ -16,6 +16,7 @@ Imports no JAX, because reports read runs on machines without it.
 
 import datetime
 import json
+import math
 import os
 import pathlib
 import sys
@@ -27,22 +28,19 @@ import numpy as np
 
 from rethink import errors
 from rethink.storage import (
+  array_files,
+  completeness,
   continuations,
   files,
   fingerprints,
+  ownership,
   provenance,
+  schema,
   user_sources,
 )
 
 Row = dict[str, Any]
-# Columns of a per-example file, measured in a clean pass after an epoch.
-EXAMPLES = {
-  "id": np.uint64,
-  "label": np.int32,
-  "true_label": np.int32,
-  "loss": np.float32,  # nats, against label
-  "correct": np.bool_,
-}
+EXAMPLES = array_files.EXAMPLES  # the columns of a per-example file
 
 
 class Record(NamedTuple):
@@ -52,7 +50,7 @@ class Record(NamedTuple):
     workdir: the run directory.
     config: content of config.json.
     status: content of status.json.
-    rows: rows of metrics.jsonl in order; an incomplete last line is left out.
+    rows: rows of metrics.jsonl by step; an incomplete last line is left out.
   """
 
   workdir: pathlib.Path
@@ -65,15 +63,21 @@ def read(workdir: str | os.PathLike) -> Record:
   """Reads a run directory, finished or not.
 
   Raises:
-    ConfigError: if a file is not valid JSON; the message names it.
+    RecordError: if a file is damaged, or a run that is done has lost results;
+      the message names file and field.
   """
   path = pathlib.Path(workdir)
-  return Record(
+  record = Record(
     path,
-    files.read_json(path / "config.json"),
-    files.read_json(path / "status.json"),
-    files.read_lines(path / "metrics.jsonl"),
+    schema.config(path / schema.CONFIG),
+    schema.status(path / schema.STATUS),
+    schema.rows(path / schema.METRICS),
   )
+  if record.status and record.status["state"] == "done":
+    schema.check_done(path / schema.CONFIG, record.config)
+    trained = method_of(record) == "train"
+    completeness.check_done(path, *record[1:], trained=trained)
+  return record
 
 
 def read_examples(
@@ -84,12 +88,7 @@ def read_examples(
   Raises:
     ConfigError: naming a file that cannot be read.
   """
-  folder = pathlib.Path(workdir) / "examples"
-  return {
-    int(path.stem[5:]): files.read_arrays(path, EXAMPLES)
-    for path in sorted(folder.glob("epoch*.npz"))
-    if path.stem[5:].isdigit()  # else it is another's
-  }
+  return array_files.read_examples(pathlib.Path(workdir))
 
 
 def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
@@ -98,8 +97,7 @@ def read_curve(workdir: str | os.PathLike, name: str) -> dict[str, np.ndarray]:
   Raises:
     ConfigError: naming a file that cannot be read.
   """
-  path = pathlib.Path(workdir) / "curves" / f"{name}.npz"
-  return files.read_arrays(path) if path.exists() else {}
+  return array_files.read_curve(pathlib.Path(workdir), name)
 
 
 def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
@@ -108,7 +106,9 @@ def epochs_to_fit(rows: Sequence[Row], threshold: float) -> int | None:
   The paper gives no criterion; 0.05 explains its Figures 1a and 1b.
   """
   trained = (row for row in rows if row["epoch"])  # 0 is that of a solution
-  fitted = (r["epoch"] for r in trained if r["train/loss"] <= threshold)
+  fitted = (
+    r["epoch"] for r in trained if r.get("train/loss", math.inf) <= threshold
+  )
   return next(fitted, None)
 
 
@@ -118,11 +118,13 @@ def has_begun(record: Record) -> bool:
   A run that was refused or killed early has nothing to lose, and does not hold
   its directory against a corrected config.
   """
+  return _has_result(record) and bool(record.config)
+
+
+def _has_result(record: Record) -> bool:
   saved = (record.workdir / "checkpoints").glob("*")
-  kept = record.status.get("state") == "done" or any(
-    step.name.isdigit() for step in saved
-  )
-  return kept and bool(record.config)  # manifests know the run, too
+  done = record.status.get("state") == "done"
+  return done or any(ownership.is_step(step.name) for step in saved)
 
 
 def method_of(record: Record) -> str:
@@ -173,7 +175,7 @@ class Run:
     """
     self.workdir = pathlib.Path(workdir).absolute()
     self.name = name or self.workdir.name
-    self.workdir.mkdir(parents=True, exist_ok=True)
+    files.make_folder(self.workdir)
     empty = Record(self.workdir, {}, {}, [])
     record = empty if restart else read(self.workdir)
     self.check_lock = check_lock
@@ -183,6 +185,7 @@ class Run:
       record if known else None, outcome, refuse_longer
     )
     self.rows = record.rows
+    self._restart, self._fresh = restart, restart or not _has_result(record)
     self._config = {
       **self._going_on.config,
       "bookkeeping": json.loads(json.dumps(bookkeeping)),
@@ -213,9 +216,11 @@ class Run:
 
   def start(self) -> None:
     """Writes config.json and the state "running" to the directory."""
-    if not self._status:  # it will not describe the rows of an earlier start
-      (self.workdir / "metrics.jsonl").unlink(missing_ok=True)
-    files.write_json(self.workdir / "config.json", self._config)
+    if self._restart:
+      ownership.set_unreadable_aside(self.workdir)
+    if self._fresh:  # nothing will describe the rows of an earlier start
+      ownership.remove(self.workdir / schema.METRICS, self.workdir)
+    files.write_json(self.workdir / schema.CONFIG, self._config)
     self._status = {
       **self._status,
       "fingerprint": self._config["fingerprint"],
@@ -245,21 +250,20 @@ class Run:
         + "\nput the old data set back, or give another --workdir"
       )
     self._config["data"] = data
-    files.write_json(self.workdir / "config.json", self._config)
+    files.write_json(self.workdir / schema.CONFIG, self._config)
 
   def cut(self, step: int = -1, epoch: int = 0) -> None:
     """Deletes rows after a step and per-example files after an epoch."""
     self.rows = [row for row in self.rows if row["step"] <= step]
     text = "".join(_line(row) for row in self.rows)
-    files.write(self.workdir / "metrics.jsonl", text)
-    for path in (self.workdir / "examples").glob("epoch*.npz"):
-      if path.stem[5:].isdigit() and int(path.stem[5:]) > epoch:
-        path.unlink()
+    files.write(self.workdir / schema.METRICS, text)
+    array_files.cut_examples(self.workdir, epoch)
 
   def log(self, row: Row) -> None:
     """Appends a row durably to metrics.jsonl."""
+    self.check_lock()
     self.rows.append(row)
-    files.append(self.workdir / "metrics.jsonl", _line(row))
+    files.append(self.workdir / schema.METRICS, _line(row))
 
   def log_examples(self, epoch: int, arrays: Mapping[str, Any]) -> None:
     """Writes loss and correctness of each training example after an epoch.
@@ -268,12 +272,7 @@ class Run:
       epoch: counted from 1.
       arrays: the names of EXAMPLES, each [n], sorted by id.
     """
-    folder = self.workdir / "examples"
-    folder.mkdir(exist_ok=True)
-    typed = {
-      name: np.asarray(arrays[name], dtype) for name, dtype in EXAMPLES.items()
-    }
-    files.write_arrays(folder / f"epoch{epoch:04d}.npz", typed)
+    array_files.write_examples(self.workdir, epoch, arrays)
 
   def log_curve(self, name: str, **arrays: Any) -> None:
     """Writes a curve over another axis than epochs, such as a spectrum.
@@ -282,10 +281,7 @@ class Run:
       name: name of the curve and its file; an existing curve is replaced.
       **arrays: arrays of equal length, each [n]; a figure chooses x and y.
     """
-    folder = self.workdir / "curves"
-    folder.mkdir(exist_ok=True)
-    curve = {key: np.asarray(values) for key, values in arrays.items()}
-    files.write_arrays(folder / f"{name}.npz", curve)
+    array_files.write_curve(self.workdir, name, arrays)
 
   def update(self, **fields: Any) -> None:
     """Rewrites status.json with these fields changed."""
@@ -293,7 +289,8 @@ class Run:
     self._status.update(
       fields, seconds=round(self.seconds, 3), updated=now, pid=os.getpid()
     )
-    files.write_json(self.workdir / "status.json", self._status)
+    self.check_lock()
+    files.write_json(self.workdir / schema.STATUS, self._status)
 
 
 def _line(row: Row) -> str:

@@ -12,6 +12,9 @@ import jax
 from rethink import distributed
 from rethink.storage import buckets
 
+# A damaged file is copied as it is, for the readers to name.
+_ANY_BYTES = {"encoding": "utf-8", "errors": "surrogateescape"}
+
 
 @contextlib.contextmanager
 def open_workdir(workdir: str) -> Iterator[str]:
@@ -32,16 +35,35 @@ def open_workdir(workdir: str) -> Iterator[str]:
   if not distributed.is_first():
     prefix = f"rethink-process{jax.process_index()}-"
     place = tempfile.TemporaryDirectory(prefix=prefix)
-  with (
-    contextlib.ExitStack() as stack,
-    futures.ThreadPoolExecutor(1) as pool,
-  ):
-    opened = pool.submit(stack.enter_context, place)
-    # Opening a bucket may take minutes, but a collective on CPUs times out
-    # after half a minute: poll with short ones.
-    while not distributed.all_gather(opened.done())[0]:
+  with contextlib.ExitStack() as stack:
+    yield enter(stack, place, "open the run directory")
+
+
+def enter[T](
+  stack: contextlib.ExitStack,
+  place: contextlib.AbstractContextManager[T],
+  action: str,
+) -> T:
+  """Enters a context that may wait for minutes, in all processes or in none.
+
+  Args:
+    stack: leaves the context.
+    place: the context of this process.
+    action: what entering it means, for messages.
+
+  Raises:
+    OtherProcessError: if another process fails to enter its context.
+  """
+  if jax.process_count() == 1:
+    return stack.enter_context(place)
+  with futures.ThreadPoolExecutor(1) as pool:
+    entered = pool.submit(stack.enter_context, place)
+    # A collective on CPUs times out after half a minute: poll with short ones.
+    while not all(distributed.all_gather(entered.done(), f"waits: {action}")):
       time.sleep(0.2)
-    yield opened.result()
+    with distributed.together(action):
+      return entered.result()
+  raise AssertionError("not reached")
 
 
 def copy_from_first(folder: str, names: Sequence[str]) -> None:
@@ -49,8 +71,8 @@ def copy_from_first(folder: str, names: Sequence[str]) -> None:
   texts = None
   if distributed.is_first() and jax.process_count() > 1:
     paths = [pathlib.Path(folder, name) for name in names]
-    texts = {p.name: p.read_text(encoding="utf-8") for p in paths if p.exists()}
-  texts = distributed.all_gather(texts)[0]
+    texts = {p.name: p.read_text(**_ANY_BYTES) for p in paths if p.exists()}
+  texts = distributed.all_gather(texts, "records of the run")[0]
   if not distributed.is_first():
     for name, text in texts.items():
-      pathlib.Path(folder, name).write_text(text, encoding="utf-8")
+      pathlib.Path(folder, name).write_text(text, **_ANY_BYTES)
