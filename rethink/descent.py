@@ -49,7 +49,7 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
     path, name, positional, named = "", "", [], []  # specs.parse says why
   if _RATE in dict(named):
     raise errors.ConfigError(
-      f"config.optimizer: {text!r} sets the learning rate, which comes from"
+      f"config.optimizer: {errors.shown(text)} sets the learning rate, which comes from"
       " config.learning_rate and config.schedule; leave it out of the call"
     )
   of_optax = path.split(".")[0] == "optax"
@@ -64,7 +64,7 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
   )
   if positional and _takes_rate(call.function):
     raise errors.ConfigError(
-      f"config.optimizer: {text!r} gives arguments by position, of which the"
+      f"config.optimizer: {errors.shown(text)} gives arguments by position, of which the"
       f" first of {name} is the learning rate; set config.learning_rate, and"
       ' write the others by name, such as "optax:sgd(momentum=0.9)"'
     )
@@ -149,7 +149,7 @@ def _check_name(path: str, name: str, text: str) -> None:
   module = {"optax": optax, "optax.contrib": optax.contrib}.get(path)
   if module is None:
     raise errors.ConfigError(
-      f"config.optimizer: cannot use {text!r}; write optax:{name}(...) or"
+      f"config.optimizer: cannot use {errors.shown(text)}; write optax:{name}(...) or"
       f" optax.contrib:{name}(...)"
     )
   functions = {k: v for k, v in vars(module).items() if inspect.isfunction(v)}
