@@ -49,8 +49,8 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
     path, name, positional, named = "", "", [], []  # specs.parse says why
   if _RATE in dict(named):
     raise errors.ConfigError(
-      f"config.optimizer: {text!r} sets the learning rate, which comes from"
-      " config.learning_rate and config.schedule; leave it out of the call"
+      f"config.optimizer: {errors.shown(text)} sets the learning rate, which"
+      " comes from config.learning_rate and config.schedule; leave it out"
     )
   of_optax = path.split(".")[0] == "optax"
   if of_optax:
@@ -64,9 +64,10 @@ def parse(text: str, known: Mapping[str, Callable]) -> specs.Call:
   )
   if positional and _takes_rate(call.function):
     raise errors.ConfigError(
-      f"config.optimizer: {text!r} gives arguments by position, of which the"
-      f" first of {name} is the learning rate; set config.learning_rate, and"
-      ' write the others by name, such as "optax:sgd(momentum=0.9)"'
+      f"config.optimizer: {errors.shown(text)} gives arguments by position, of"
+      f" which the first of {name} is the learning rate; set"
+      " config.learning_rate, and write the others by name, such as"
+      ' "optax:sgd(momentum=0.9)"'
     )
   if of_optax:
     call = call._replace(kwargs=_canonical(call))
@@ -149,8 +150,8 @@ def _check_name(path: str, name: str, text: str) -> None:
   module = {"optax": optax, "optax.contrib": optax.contrib}.get(path)
   if module is None:
     raise errors.ConfigError(
-      f"config.optimizer: cannot use {text!r}; write optax:{name}(...) or"
-      f" optax.contrib:{name}(...)"
+      f"config.optimizer: cannot use {errors.shown(text)}; write"
+      f" optax:{name}(...) or optax.contrib:{name}(...)"
     )
   functions = {k: v for k, v in vars(module).items() if inspect.isfunction(v)}
   found = [

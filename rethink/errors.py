@@ -83,6 +83,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
   return f" (did you mean {near[0]!r}?)" if near else ""
 
 
+def shown(value: object) -> str:
+  """Returns the text of a value that was typed, cut where nobody reads on."""
+  text = repr(value)
+  return text if len(text) <= 200 else f"{text[:100]} ... {text[-20:]}"
+
+
 def listed(names: Collection[str], like: str = "") -> str:
   """Returns names in one line: all of a few, else those most like another.
 

@@ -97,9 +97,10 @@ def resolve(config: Any) -> Settings:
   named = metric_names.resolve(further)
   best = metric_names.best_of(named)
   if config.bookkeeping.best_metric not in best:
+    wanted = errors.shown(config.bookkeeping.best_metric)
     raise errors.ConfigError(
-      f"config.bookkeeping.best_metric: {config.bookkeeping.best_metric!r} is"
-      f" not logged; there are: {', '.join(best)}"
+      f"config.bookkeeping.best_metric: {wanted} is not logged; there are:"
+      f" {', '.join(best)}"
     )
   return Settings(
     config=config,
@@ -138,7 +139,8 @@ def calls(
   """The components that a field names, in order."""
   if isinstance(config[field], str):
     raise errors.ConfigError(
-      f"config.{field} is a tuple of calls; write ({config[field]!r},)"
+      f"config.{field} is a tuple of calls; write"
+      f" ({errors.shown(config[field])},)"
     )
   return tuple(specs.of_module(text, module, field) for text in config[field])
 
@@ -193,6 +195,6 @@ def _digest(path: str, field: str) -> str:
     return bits.digest(pathlib.Path(path).expanduser().read_bytes())
   except OSError as error:
     raise errors.ConfigError(
-      f"config.{field}: cannot read {path!r}: {error.strerror}; the path is as"
-      " seen from the folder in which the command runs"
+      f"config.{field}: cannot read {errors.shown(path)}: {error.strerror}; the"
+      " path is as seen from the folder in which the command runs"
     ) from None

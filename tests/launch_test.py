@@ -424,7 +424,8 @@ def test_the_flags_that_scripts_give_exist():
   names = ("main", "sweep", "cli", "report/__main__")
   sources = [ROOT / "rethink" / f"{name}.py" for name in names]
   known = re.findall(
-    r"DEFINE_\w+\(\s*\"(\w+)\"", "".join(p.read_text() for p in sources)
+    r"(?:DEFINE_\w+|define_path)\(\s*\"(\w+)\"",
+    "".join(p.read_text() for p in sources),
   )
   for path in (*_SCRIPTS, *_LAUNCH.glob("*.yaml")):
     text = path.read_text()

@@ -397,7 +397,7 @@ def test_numbers_seeds_and_labels_do_not_compile_again(setup, caplog):
       regularizers=(f"weight_decay({decay})", f"label_smoothing({smoothing})"),
       learning_rate=rate,
       optimizer=f"sgd({momentum})",
-      schedule=f"exponential({decay})",
+      schedule=f"exponential(decay={decay})",
       num_epochs=epochs,
       seed=seed,
     )

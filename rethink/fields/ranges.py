@@ -122,9 +122,9 @@ def check(config: Any, known: Any) -> None:
       )
     wrong = _explain(field, values[field], default)
     if wrong:
-      shown = repr(values[field])
-      shown = shown if len(shown) < 100 else f"{shown[:80]} ..."
-      raise errors.ConfigError(f"config.{field} {wrong}, not {shown}")
+      raise errors.ConfigError(
+        f"config.{field} {wrong}, not {errors.shown(values[field])}"
+      )
 
 
 def _explain(field: str, value: Any, default: Any) -> str:

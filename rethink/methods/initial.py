@@ -1,45 +1,43 @@
 """The state of a training run at step 0, and the checks that come before it."""
 
-from typing import Any
-
 import jax
 
 from rethink import compiled, settings, train_step
 from rethink.forward import checks
 from rethink.methods import footprint
-from rethink.pipeline import run_data
 
 
 def state(
   run_settings: settings.Settings,
-  known: run_data.RunData[Any],
   static: compiled.Static,
   traced: compiled.Traced,
   key: jax.Array,
   sharding: jax.sharding.NamedSharding,
+  channels: int,
+  examples: int,
 ) -> train_step.TrainState:
   """Returns the state at step 0.
 
   Args:
     run_settings: the checked config.
-    known: the data.
     static: what the run is compiled for.
     traced: the other arguments of its programs.
     key: of the parameters.
     sharding: with a copy on each device.
+    channels: of an image.
+    examples: that are trained on.
 
   Raises:
     ConfigError: if the model cannot be used, or does not fit into memory.
     Exception: what a model of the user's own raises, with a note.
   """
-  channels = known.info.shape[-1]
   create = train_step.compile_initializer(static, channels, sharding)
   try:
     footprint.check(
       create,
       static,
       (traced, key),
-      len(known.train.id),
+      examples,
       _shape(static, channels),
       run_settings.config.eval_batch_size,
     )

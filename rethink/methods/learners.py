@@ -24,7 +24,7 @@ from rethink import (
 )
 from rethink.expressivity import construct
 from rethink.kernels import gram, least_squares, solver
-from rethink.methods import batch_stats, eval_splits
+from rethink.methods import batch_stats, eval_splits, footprint, initial
 from rethink.pipeline import order, resident
 
 # What every public function gets first, by position.
@@ -80,9 +80,8 @@ def network(context: Context) -> Fitted:
   steps = order.steps_per_epoch(
     len(images), config.batch_size, config.drop_last
   )
-  length = schedules.Length(
-    jnp.int32(steps), jnp.int32(steps * config.num_epochs)
-  )
+  num_steps = footprint.steps(config.num_epochs, steps)
+  length = schedules.Length(jnp.int32(steps), jnp.int32(num_steps))
   check = evaluate.Static(
     static.model,
     2,
@@ -91,7 +90,6 @@ def network(context: Context) -> Fitted:
     config.normalize,
     each=(("loss", metrics.loss), ("correct", metrics.accuracy)),
   )
-  create = train_step.compile_initializer(static, channels, replicated)
   advance = train_step.compile_train_steps(static, channels)
 
   def fit(draw: int) -> tuple[np.ndarray, int, float, int]:
@@ -101,7 +99,15 @@ def network(context: Context) -> Fitted:
     root = compiled.keys(config.seed)
     keys = compiled.Keys(*(jax.random.fold_in(key, draw) for key in root))
     traced = compiled.traced_arguments(context.run_settings, length, keys.noise)
-    state = create(traced, keys.init)
+    state = initial.state(
+      context.run_settings,
+      static,
+      traced,
+      keys.init,
+      replicated,
+      channels,
+      len(images),
+    )
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     for epoch in range(config.num_epochs):
       context.between()

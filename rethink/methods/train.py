@@ -74,10 +74,9 @@ class Trainer:
       jnp.int32(self.steps_per_epoch), jnp.int32(self.num_steps)
     )
     self.traced = compiled.traced_arguments(run_settings, length, keys.noise)
-    known = self.data.known
-    self.state = initial.state(
-      run_settings, known, self.static, self.traced, keys.init, replicated
-    )
+    n, channels = len(self.data.known.train.id), info.shape[-1]
+    programs = (run_settings, self.static, self.traced)
+    self.state = initial.state(*programs, keys.init, replicated, channels, n)
     self.saved = checkpoints.Checkpoints(
       run.workdir, self.book.checkpoints_to_keep, run.identity
     )
@@ -89,12 +88,12 @@ class Trainer:
     if restored is not None:
       self.state = restored
     else:
-      initial.check(self.static, self.state, info.shape[-1])
+      initial.check(self.static, self.state, channels)
     self.step = int(self.state.step)
     self.saved.forget_best_after(self.step)
     run.cut(self.step, self.step // self.steps_per_epoch)
     self.chunk = 1
-    self.images_per_step = min(config.batch_size, len(known.train.id))
+    self.images_per_step = min(config.batch_size, n)
     self.saved_at = distributed.now()
     self.clean_states = batch_stats.CleanStates(
       self.static, self.traced.key, self.data, config, self._between

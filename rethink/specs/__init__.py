@@ -139,16 +139,16 @@ def parse(
   """
   if not isinstance(text, str):
     raise errors.ConfigError(
-      f"config.{field}: {text!r} must be a call in quotes"
+      f"config.{field}: {errors.shown(text)} must be a call in quotes"
     )
-  where = f"config.{field}: {binding.shortened(text)}"
+  where = f"config.{field}: {errors.shown(text)}"
   try:
     path, name, args, pairs = read(text)
     ast.literal_eval(repr((args, pairs)))  # inf has no literal
     hash((tuple(args), tuple(pairs)))  # lists cannot name a program
   except (SyntaxError, TypeError, ValueError):
     raise errors.ConfigError(
-      f"config.{field}: cannot read {binding.shortened(text)}; write a call"
+      f"config.{field}: cannot read {errors.shown(text)}; write a call"
       ' with literal arguments, such as "name(0.5, flag=True)"'
     ) from None
   if path and not own:

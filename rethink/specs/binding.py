@@ -98,8 +98,9 @@ def bind(
       name = next(n for n in parameters if n not in places[:at])
       why = f" ({by_name})" if unclear else ""
       raise errors.ConfigError(
-        f"{where} does not say which argument {shortened(value)} is{why}; write"
-        f" it by name, such as {name}={shortened(value)}; it takes: {known}"
+        f"{where} does not say which argument {errors.shown(value)} is{why};"
+        f" write it by name, such as {name}={errors.shown(value)}; it takes:"
+        f" {known}"
       )
   given = dict(zip(places, args, strict=False))
   for key, value in pairs:
@@ -130,22 +131,16 @@ def _coerce(value, parameter, name, where):
     if typing.get_origin(wanted) is typing.Literal:
       shown = f"one of {typing.get_args(wanted)}"
     raise errors.ConfigError(
-      f"{where}: {name} must be {shown}, not {shortened(value)}"
+      f"{where}: {name} must be {shown}, not {errors.shown(value)}"
     )
   if isinstance(limits, Range):
     for one in value if isinstance(value, tuple) else (value,):
       if not limits.low <= one <= limits.high:
         raise errors.ConfigError(
           f"{where}: {name} must lie in [{limits.low}, {limits.high}], not"
-          f" {shortened(one)}"
+          f" {errors.shown(one)}"
         )
   return value
-
-
-def shortened(value: Any) -> str:
-  """Returns the text of a value that was typed, cut where nobody reads on."""
-  text = repr(value)
-  return text if len(text) <= 200 else f"{text[:100]} ... {text[-20:]}"
 
 
 def _fits(value, wanted) -> bool:
