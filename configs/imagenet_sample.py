@@ -1,6 +1,6 @@
 """Inception V3 on a few hundred photos in a folder: true and random labels.
 
-  python -m rethink.prepare imagenet_sample --folder=DIR --keep_sizes \
+  python -m rethink.prepare imagenet_sample --folder=DIR --keep_sizes \\
     --allow_unseen_classes
   python -m rethink.sweep --config=configs/imagenet_sample.py --only='*/75px/*'
   python -m rethink.report --config=configs/imagenet_sample.py
