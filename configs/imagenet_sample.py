@@ -1,16 +1,18 @@
 """Inception V3 on a few hundred photos in a folder: true and random labels.
 
-  python -m rethink.prepare imagenet_sample --folder=DIR --keep_sizes
+  python -m rethink.prepare imagenet_sample --folder=DIR --keep_sizes \\
+    --allow_unseen_classes
   python -m rethink.sweep --config=configs/imagenet_sample.py --only='*/75px/*'
   python -m rethink.report --config=configs/imagenet_sample.py
 
 A run is named labels/size/seed. DIR contains train/<class>/*.JPEG and
-validation/<class>/*.JPEG; the committed runs have 448 training photos. The size
-of 75 pixels, the smallest that the network accepts, is for a CPU. An epoch of
-448 photos has 7 steps. The averages of `imagenet.py`, over hundreds of steps,
-would hardly have moved when the network has fitted, and a fitted network would
-look unfitted; so they are shorter here. The smoke variant trains a thin network
-on enlarged digits.
+validation/<class>/*.JPEG; the committed runs have 448 training photos, and
+validation photos of other classes than these. The size of 75 pixels, the
+smallest that the network accepts, is for a CPU. An epoch of 448 photos has 7
+steps. The averages of `imagenet.py`, over hundreds of steps, would hardly have
+moved when the network has fitted, and a fitted network would look unfitted; so
+they are shorter here. The smoke variant trains a thin network on enlarged
+digits.
 """
 
 from configs import imagenet

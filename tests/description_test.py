@@ -1,8 +1,11 @@
 """A data set that somebody sends runs nothing and leads nowhere."""
 
+import collections
+import copy
 import json
 import os
 import pathlib
+import random
 import shutil
 import sys
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from rethink import errors
-from rethink.pipeline import datasets, description, index
+from rethink.pipeline import datasets, description, index, prepared
 from rethink.prepare import check, writer
 
 _CLASS = "tensorflow_datasets.core.features.text_feature.Text"
@@ -225,3 +228,66 @@ def test_f66_advice_names_what_was_asked_for(folder):
     datasets.load("small", data_dir)
   command = f"python -m rethink.prepare small --data_dir={data_dir}"
   assert command in str(caught.value)
+
+
+_VALUES = (None, -1, 2**70, 1.5, "", "x", "../x", "é" * 300, [], {}, {"a": 1})
+
+
+def _mutated(value, rng):
+  """Returns a JSON value of which one part is another, gone or doubled."""
+  value = copy.deepcopy(value)
+  places = []
+
+  def visit(inner):
+    for key in inner if isinstance(inner, dict) else range(len(inner)):
+      places.append((inner, key))
+      if isinstance(inner[key], dict | list):
+        visit(inner[key])
+
+  visit(value)
+  inner, key = rng.choice(places)
+  how = rng.randrange(8)
+  if how == 0:
+    del inner[key]
+  elif how == 1 and isinstance(inner, list):
+    inner.append(inner[key])
+  elif how == 2 and isinstance(inner, dict):
+    inner[rng.choice(["type", "x", "../x"])] = inner.pop(key)
+  else:
+    inner[key] = rng.choice(_VALUES)
+  return value
+
+
+def _mutations(folder, seeds):
+  """Mutates a file of a data set for each seed; returns how it ended."""
+  data_dir = str(folder.parent.parent)
+  check.summary("small", data_dir)
+  names = ("features.json", "dataset_info.json", prepared.FILE)
+  sound = {name: (folder / name).read_text() for name in names}
+  ended = collections.Counter()
+  for seed in seeds:
+    rng = random.Random(seed)
+    name = rng.choice(names)
+    value = _mutated(json.loads(sound[name]), rng)
+    (folder / name).write_text(json.dumps(value))
+    if name != prepared.FILE and rng.random() < 0.5:
+      (folder / prepared.FILE).unlink()
+    for read in (datasets.load, check.summary):
+      try:
+        read("small", data_dir)
+        ended["read"] += 1
+      except errors.DataError:
+        ended["refused"] += 1
+    for name, text in sound.items():
+      (folder / name).write_text(text)
+  return ended
+
+
+def test_f66_a_mutated_description_is_read_or_one_sentence(folder):
+  ended = _mutations(folder, range(25))
+  assert min(ended["read"], ended["refused"]) >= 5, ended
+
+
+@pytest.mark.slow
+def test_f66_many_mutated_descriptions_are_read_or_one_sentence(folder):
+  assert min(_mutations(folder, range(1000, 1500)).values()) >= 100

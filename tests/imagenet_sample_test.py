@@ -15,6 +15,7 @@ def test_inception_v3_trains_on_a_folder_of_photos(tmp_path):
     path.write_bytes(content)
   data = f"--data_dir={tmp_path}"
   prepare = ["-m", "rethink.prepare", "imagenet_sample", "--keep_sizes"]
+  prepare.append("--allow_unseen_classes")
   train = [
     *("-m", "rethink.main", f"--workdir={tmp_path}/run"),
     "--config=configs/imagenet_sample.py:random/75px/seed0",

@@ -32,7 +32,7 @@ _RGB = _RNG.integers(0, 256, (6, 5, 6, 3)).astype(np.uint8)
 # Labels.
 
 
-def _classes(train, test=None, *, remap=False):
+def _classes(train, test=None, *, remap=False, unseen=False):
   """(the classes of these labels, what was remarked)."""
   notes = remarks.Remarks()
   train = np.asarray(train)
@@ -45,6 +45,7 @@ def _classes(train, test=None, *, remap=False):
     "--npz=a.npz",
     notes,
     remap=remap,
+    unseen=unseen,
   )
   return found, "\n".join(notes.lines())
 
@@ -126,6 +127,11 @@ def test_f61_a_class_never_loses_its_examples_or_its_place():
   said = _refused([0, 1, 2], [3])
   assert "'3' has 1 examples in split 'test' and none in 'train'" in said
   assert "'3' has 1" in _refused([0, 1, 2], [3], remap=True)
+  found, said = _classes([0, 1, 2], [3], unseen=True)
+  assert found.labels["test"].tolist() == [3] and len(found.names) == 4
+  assert said == (
+    "1 classes of split 'test' have no examples in 'train' (such as '3')"
+  )
   assert "is 'Cat' the same class?" in _refused(["Cat", "dog"], ["cat"])
   assert "begins or ends with a blank" in _refused(["cat ", "dog"])
 
@@ -325,7 +331,7 @@ def test_constant_images_are_a_warning(tmp_path):
   np.savez(path, x_train=mixed, y_train=y, x_test=plain[:1], y_test=y[:1])
   writer.write("mine", arrays.source(str(path)), str(tmp_path))
   assert details.lines("mine", str(tmp_path)) == [
-    "classes: 2 (train/test): 0 3/1, 1 3/0, 1 without examples in test, such as"
+    "classes: 2 (train/test): 0 3/1, 1 3/0; 1 without examples in test, such as"
     " '1'",
     "images: 5x6 pixels, 3 channels",
     "warning: 2 of 6 images of split 'train' have one single colour",
@@ -370,6 +376,14 @@ def test_f64_classes_and_images_that_would_be_lost_are_named(
 ):
   with pytest.raises(errors.DataError, match=message):
     _tree(tmp_path, "train/a/0.png", *paths)
+
+
+def test_f64_classes_without_training_images_are_taken_on_request(tmp_path):
+  with pytest.raises(errors.DataError, match="--allow_unseen_classes"):
+    _tree(tmp_path, "train/b/0.png", "test/a/0.png")
+  notes = remarks.Remarks()
+  found = tree.find(str(tmp_path), notes, unseen=True)
+  assert found.classes == ("a", "b") and "no examples in" in notes.lines()[0]
 
 
 def test_f64_one_form_of_a_name_is_as_good_as_the_other(tmp_path):

@@ -89,6 +89,10 @@ def _load(
             f"{directory}: split {split!r} of data set {name!r} has labels"
             f" beyond its {len(classes)} class names; prepare it again"
           )
+  if not splits:
+    raise errors.DataError(
+      f"{directory} has no split with examples; prepare the data set again"
+    )
   shapes = {tuple(s.image.shape[1:]) for s in splits.values()}
   if len(shapes) != 1:
     raise errors.DataError(

@@ -138,6 +138,10 @@ def build(
         digest.update(f"{split}:{len(digests)}".encode())
         for field in (splits[split].id, splits[split].label, digests):
           digest.update(np.ascontiguousarray(field).data)
+  if not counts:
+    raise errors.DataError(
+      f"{directory} has no split with examples; prepare the data set again"
+    )
   mean, std = example.moments_of_counts(
     counts.get("train", next(iter(counts.values())))
   )

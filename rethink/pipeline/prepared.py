@@ -75,7 +75,7 @@ def compare(directory: str, builder: Any, label: str, *, shards: bool) -> None:
   known = facts["class_names"] if "class_names" in facts else names
   if names != known:
     i = next(
-      (i for i, (a, b) in enumerate(zip(names, known)) if a != b),  # noqa: B905
+      (i for i, (a, b) in enumerate(zip(names, known, strict=False)) if a != b),
       min(len(names), len(known)),
     )
     at = [x[i] if i < len(x) else "missing" for x in (names, known)]

@@ -21,6 +21,11 @@ from absl import flags
 
 from rethink import cli, errors
 
+_ALLOW_UNSEEN_CLASSES = flags.DEFINE_bool(
+  "allow_unseen_classes",
+  False,
+  "Accept classes of --folder or --npz that have no training images.",
+)
 _ARCHIVES = cli.define_path(
   "archives",
   None,
@@ -106,9 +111,10 @@ def _prepare(names: list[str]) -> None:
       "--remap_labels is for the labels of --npz; leave it out (the classes of"
       " --folder are the names of its folders)"
     )
-  if _SCALE_16BIT.value and not own:
+  if (_SCALE_16BIT.value or _ALLOW_UNSEEN_CLASSES.value) and not own:
     raise errors.ConfigError(
-      "--scale_16bit needs --folder or --npz, the images to scale"
+      "--scale_16bit and --allow_unseen_classes need --folder or --npz, images"
+      " of your own"
     )
   if _SKIP_DAMAGED.value and not (
     _KEEP_SIZES.value or (names[0] == "imagenet2012" and not own)
@@ -144,7 +150,11 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
     writer,
   )
 
-  skip, scale = _SKIP_DAMAGED.value, _SCALE_16BIT.value
+  skip = _SKIP_DAMAGED.value
+  options = {
+    "scale_16bit": _SCALE_16BIT.value,
+    "unseen_classes": _ALLOW_UNSEEN_CLASSES.value,
+  }
   own = _FOLDER.value or _NPZ.value
   if own and name in (*official.CONTENT, imagenet.NAME, "digits"):
     raise errors.ConfigError(
@@ -158,13 +168,13 @@ def _write(name: str, data_dir: str) -> pathlib.Path:
     return official.prepare(name, data_dir, _ARCHIVES.value)
   if _FOLDER.value and _KEEP_SIZES.value:
     return folder.prepare(
-      name, _FOLDER.value, data_dir, skip_damaged=skip, scale_16bit=scale
+      name, _FOLDER.value, data_dir, skip_damaged=skip, **options
     )
   if _FOLDER.value:
-    source = folder.source(_FOLDER.value, _IMAGE_SIZE.value, scale_16bit=scale)
+    source = folder.source(_FOLDER.value, _IMAGE_SIZE.value, **options)
   elif _NPZ.value:
     source = arrays.source(
-      _NPZ.value, remap_labels=_REMAP_LABELS.value, scale_16bit=scale
+      _NPZ.value, remap_labels=_REMAP_LABELS.value, **options
     )
   elif name == "digits":
     return writer.write(name, digits.source(), data_dir, keep=True)

@@ -12,7 +12,11 @@ _SHOWN = 20  # classes of a remapping that are printed
 
 
 def source(
-  path: str, *, remap_labels: bool = False, scale_16bit: bool = False
+  path: str,
+  *,
+  remap_labels: bool = False,
+  scale_16bit: bool = False,
+  unseen_classes: bool = False,
 ) -> writer.Source:
   """Reads images and labels of both splits.
 
@@ -24,6 +28,7 @@ def source(
     path: of the file.
     remap_labels: make classes of any whole numbers, in ascending order.
     scale_16bit: divide pixels up to 65,535 by 257.
+    unseen_classes: accept classes that have no training images.
 
   Raises:
     DataError: naming the array that is missing or wrong, and what to do.
@@ -42,6 +47,7 @@ def source(
     where,
     notes,
     remap=remap_labels,
+    unseen=unseen_classes,
   )
   description = "Arrays of images and labels."
   if found.remapped:

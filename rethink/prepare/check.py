@@ -1,6 +1,8 @@
 """Reads a prepared data set record by record and reports damage."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from rethink import errors
@@ -27,14 +29,8 @@ def summary(name: str, data_dir: str) -> str:
   directory = datasets.find(name, data_dir)
   folder = pathlib.Path(directory)
   description.require_safe(directory)
-  try:
+  with _calling_damaged(folder):
     builder = datasets.open_builder(directory, data_dir)
-  except errors.RethinkError:
-    raise
-  except Exception as error:  # TFDS raises many kinds for damaged files
-    raise description.damaged(
-      folder / "*", folder, f"is damaged: {error}"
-    ) from error
   try:  # both branches decode every record
     if _of_several_sizes(builder, directory):
       info = index.build(name, data_dir).info
@@ -44,9 +40,10 @@ def summary(name: str, data_dir: str) -> str:
     prepared.compare(directory, builder, label, shards=True)
   except errors.DataError:
     # Reads again, record by record: slower, but it names the damaged one.
-    for path, count in array_shards.listed(builder):
-      shard = array_shards.Shard(path, count, folder)
-      _check_records(shard, builder.info)
+    with _calling_damaged(folder):
+      for path, count in array_shards.listed(builder):
+        shard = array_shards.Shard(path, count, folder)
+        _check_records(shard, builder.info)
     raise
   prepared.record(directory, info)
   counts = ", ".join(f"{split} {n}" for split, n in info.splits.items())
@@ -56,12 +53,25 @@ def summary(name: str, data_dir: str) -> str:
   )
 
 
+@contextlib.contextmanager
+def _calling_damaged(folder: pathlib.Path) -> Iterator[None]:
+  """Turns a reader's exceptions into a DataError that names the data set."""
+  try:
+    yield
+  except errors.RethinkError:
+    raise
+  except Exception as error:  # TFDS raises many kinds for damaged files
+    raise description.damaged(
+      folder / "*", folder, f"is damaged: {error}"
+    ) from error
+
+
 def of_several_sizes(name: str, data_dir: str) -> bool:
   """Returns True if images may differ in size, and so have to be streamed."""
   directory = datasets.find(name, data_dir)
-  return _of_several_sizes(
-    datasets.open_builder(directory, data_dir), directory
-  )
+  with datasets.name_in_errors(name, data_dir, directory):
+    builder = datasets.open_builder(directory, data_dir)
+    return _of_several_sizes(builder, directory)
 
 
 def _of_several_sizes(builder: Any, directory: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from rethink import errors
+from rethink.prepare import remarks
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -58,25 +59,35 @@ def require(names: Iterable[str], where: str) -> None:
 
 
 def require_learnable(
-  counts: Mapping[str, Mapping[str, int]], where: str, cure: str
+  counts: Mapping[str, Mapping[str, int]],
+  where: str,
+  notes: remarks.Remarks,
+  *,
+  unseen: bool,
 ) -> None:
   """Raises a DataError for a class that has examples, but none to learn from.
 
   Args:
     counts: number of examples by split and class; one split is "train".
     where: what has these classes, for the message.
-    cure: how to take such a class out, for the message.
+    notes: takes a remark where such a class is accepted.
+    unseen: accept such classes.
   """
   known = {name for name, n in counts["train"].items() if n}
   for split, found in counts.items():
     for name in in_order(name for name, n in found.items() if n):
-      if name not in known:
+      if name not in known and unseen:
+        notes.add(
+          f"classes of split {split!r} have no examples in 'train'", name
+        )
+      elif name not in known:
         near = [x for x in known if x.casefold() == name.casefold()]
         meant = f" (is {near[0]!r} the same class?)" if near else ""
         raise errors.DataError(
           f"{where}: the class {name!r} has {found[name]} examples in split"
           f" {split!r} and none in 'train', so that no model could know"
-          f" it{meant}; {cure}"
+          f" it{meant}; take them out, move some of them into train, or give"
+          " --allow_unseen_classes"
         )
 
 

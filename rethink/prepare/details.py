@@ -51,13 +51,13 @@ def _classes(names: tuple[str, ...], labels: Mapping[str, np.ndarray]) -> str:
   ]
   if len(names) > _SHOWN:
     shown.append(f"and {len(names) - _SHOWN:,} more")
+  said = f"classes: {len(names)} ({'/'.join(counts)}): {', '.join(shown)}"
   for split, found in counts.items():
     empty = [name for name in names if not found[name]]
     if empty:
-      shown.append(
-        f"{len(empty)} without examples in {split}, such as {empty[0]!r}"
+      said += (
+        f"; {len(empty)} without examples in {split}, such as {empty[0]!r}"
       )
-  said = f"classes: {len(names)} ({'/'.join(counts)}): {', '.join(shown)}"
   if len(names) == 1:
     said += "; with one class, there is nothing to learn"
   return said

@@ -20,7 +20,11 @@ from rethink.prepare import (
 
 
 def source(
-  directory: str, image_size: int | None, *, scale_16bit: bool = False
+  directory: str,
+  image_size: int | None,
+  *,
+  scale_16bit: bool = False,
+  unseen_classes: bool = False,
 ) -> writer.Source:
   """Returns all images below `directory` as a data set of equal sizes.
 
@@ -33,12 +37,13 @@ def source(
       resized; None stores the files unchanged, all of which must then have the
       same size.
     scale_16bit: divide the values of images of 16 bits by 257.
+    unseen_classes: accept classes that have no training images.
 
   Raises:
     DataError: naming the folder or file that is wrong, and what to do.
   """
   notes = remarks.Remarks()
-  found = tree.find(directory, notes)
+  found = tree.find(directory, notes, unseen=unseen_classes)
   notes.say()
   read = functools.partial(
     _read, image_size=image_size, scale_16bit=scale_16bit
@@ -65,6 +70,7 @@ def prepare(
   *,
   skip_damaged: bool,
   scale_16bit: bool = False,
+  unseen_classes: bool = False,
 ) -> pathlib.Path:
   """Writes image files unchanged, with their own sizes; returns the folder.
 
@@ -77,12 +83,13 @@ def prepare(
     data_dir: folder of the prepared data sets.
     skip_damaged: leave out images that cannot be decoded, instead of raising.
     scale_16bit: divide the values of images of 16 bits by 257.
+    unseen_classes: accept classes that have no training images.
 
   Raises:
     DataError: naming the folder or file that is wrong, and what to do.
   """
   notes = remarks.Remarks()
-  found = tree.find(directory, notes)
+  found = tree.find(directory, notes, unseen=unseen_classes)
   notes.say()
   labels = {c: label for label, c in enumerate(found.classes)}
   try:

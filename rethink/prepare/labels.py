@@ -12,7 +12,7 @@ _SHOWN = 20  # values in a message
 
 
 class Classes(NamedTuple):
-  """Labels of both splits as classes 0..k-1, each with training examples.
+  """Labels of both splits as classes 0..k-1, each with examples.
 
   Attributes:
     names: one per class; the original values where these were remapped.
@@ -32,6 +32,7 @@ def classes(
   notes: remarks.Remarks,
   *,
   remap: bool,
+  unseen: bool,
 ) -> Classes:
   """Returns the classes that arrays of labels mean.
 
@@ -44,6 +45,7 @@ def classes(
     where: the file, for messages.
     notes: takes the remarks.
     remap: make classes of any whole numbers, in ascending order.
+    unseen: accept classes that have no training examples.
 
   Raises:
     DataError: naming the array, what is wrong with it, and what to do.
@@ -89,9 +91,7 @@ def classes(
     for split, (found, inverse) in unique.items()
   }
   class_names.require_learnable(
-    class_names.counted(names, labels),
-    where,
-    "take these examples out, or move some of them into x_train",
+    class_names.counted(names, labels), where, notes, unseen=unseen
   )
   n = len(labels["train"])
   if 2 * len(names) > n >= 20:

@@ -27,12 +27,15 @@ class Tree(NamedTuple):
   classes: tuple[str, ...]
 
 
-def find(directory: str, notes: remarks.Remarks) -> Tree:
+def find(
+  directory: str, notes: remarks.Remarks, *, unseen: bool = False
+) -> Tree:
   """Returns all images of a folder tree.
 
   Args:
     directory: contains a folder per split, with a folder per class.
     notes: is told what is left out.
+    unseen: accept classes that have no training examples.
 
   Raises:
     DataError: naming the folder or file that is wrong, and what to do; also
@@ -88,9 +91,7 @@ def find(directory: str, notes: remarks.Remarks) -> Tree:
     )
   where = f"--folder={directory}"
   class_names.require(names, where)
-  class_names.require_learnable(
-    counts, where, "move them away, or some of them into train"
-  )
+  class_names.require_learnable(counts, where, notes, unseen=unseen)
   return Tree(root, files, class_names.in_order(names))
 
 
