@@ -1,7 +1,11 @@
 """Console output of a run: a progress bar on a terminal, else plain lines."""
 
+import itertools
 import os
+import re
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,6 +66,40 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
   rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
   return "\n".join([one(header), rule, *map(one, rows)])
+
+
+def fitted(text: str, columns: int = 0) -> str:
+  """Returns a table whose heads are broken into lines if it is too wide.
+
+  Args:
+    text: a Markdown table as `table` makes it.
+    columns: width; 0 is that of the terminal, and no limit without one.
+  """
+  if not columns:
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    columns = shutil.get_terminal_size().columns if terminal else len(text)
+  rows = text.splitlines()
+  if len(rows[0]) <= columns:
+    return text
+  header, _, *body = [
+    [
+      re.sub(r"\\([|<])", r"\1", cell.strip())
+      for cell in re.split(r"(?<!\\)\|", row)[1:-1]
+    ]
+    for row in rows
+  ]
+  widths = [
+    max([*map(len, head.split()), *(len(row[i]) for row in body)])
+    for i, head in enumerate(header)
+  ]
+  heads = [
+    textwrap.wrap(head, width) or [""]
+    for head, width in zip(header, widths, strict=True)
+  ]
+  lines = itertools.zip_longest(*heads, fillvalue="")
+  first, *others = [list(line) for line in lines]
+  top, rule, *rest = table(first, [*others, *body]).splitlines()
+  return "\n".join([top, *rest[: len(others)], rule, *rest[len(others) :]])
 
 
 # Small runs have hundreds of epochs a minute, so not every epoch is printed.

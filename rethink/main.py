@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
       runner.execute(
         _CONFIG.value, folder, data_dir, stop, name, _RESTART.value
       )
-      print(console.results_table([(name, folder)]))
+      print(console.fitted(console.results_table([(name, folder)])))
 
   code = cli.exit_code(run)
   from rethink import distributed

@@ -90,7 +90,8 @@ def _sweep() -> None:
       print(f"{name}: {runner.outlook(_config(module, name), root / name)}")
     return
   data_dir = cli.data_dir(_DATA_DIR.value)
-  failed, skipped = [], 0
+  failed: dict[str, str] = {}
+  skipped = 0
   with compiled.CompilationCounter() as counter:
     for name in mine:
       try:
@@ -100,10 +101,11 @@ def _sweep() -> None:
       except (errors.PreemptedError, errors.DataError):
         raise  # the next run would end in the same way
       except errors.RethinkError as error:
-        failed.append(name)
+        refused = isinstance(error, errors.ConfigError)
+        failed[name] = "refused" if refused else "failed"
         print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
       except Exception:  # a bug in a user's model, or out of memory
-        failed.append(name)
+        failed[name] = "failed"
         traceback.print_exc()
   # The table also shows the runs of earlier commands and of other jobs.
   small = experiments.is_smoke(mine[0])
@@ -113,13 +115,24 @@ def _sweep() -> None:
     if experiments.is_smoke(name) == small
     and (name in mine or (root / name).exists())
   ]
-  text = console.results_table([(name, root / name) for name in known])
+  text = console.results_table(
+    [
+      (f"{name} ({failed[name]})" if name in failed else name, root / name)
+      for name in known
+    ]
+  )
   path = root / ("smoke.md" if small else "results.md")
   root.mkdir(
     parents=True, exist_ok=True
   )  # all runs may have failed before this
-  files.write(path, text + "\n")
-  print(f"\n{text}\n\nsaved in {os.path.relpath(path)}")
+  note = ""
+  if "refused" in failed.values():
+    note = "\n\nThe numbers of a refused run are those of an earlier one."
+  if set(failed.values()) == {"refused"} and len(failed) == len(mine):
+    print()  # a table would show earlier runs alone
+  else:
+    files.write(path, f"{text}{note}\n")
+    print(f"\n{console.fitted(text)}{note}\n\nsaved in {os.path.relpath(path)}")
   print(
     f"{len(mine)} runs: {skipped} done before,"
     f" {len(mine) - skipped - len(failed)} done now, {len(failed)} failed;"
