@@ -83,6 +83,7 @@ def _sweep() -> None:
     return
   stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
   from rethink import compiled, console  # JAX starts after its settings
+  from rethink.console import markdown
   from rethink.methods import runner
 
   root = pathlib.Path(_RUNS.value) / stem
@@ -95,7 +96,8 @@ def _sweep() -> None:
   if path.exists() and not console.is_results_table(path):
     raise ownership.foreign(f"--runs={_RUNS.value}", [f"{stem}/{path.name}"])
   data_dir = cli.data_dir(_DATA_DIR.value)
-  failed, skipped = [], 0
+  failed: dict[str, str] = {}
+  skipped = 0
   with compiled.CompilationCounter() as counter:
     for number, name in enumerate(mine, 1):
       print(f"run {number} of {len(mine)}: {name}", flush=True)
@@ -107,10 +109,11 @@ def _sweep() -> None:
       except (errors.PreemptedError, errors.DataError):
         raise  # the next run would end in the same way
       except errors.RethinkError as error:
-        failed.append(name)
+        refused = isinstance(error, errors.ConfigError)
+        failed[name] = "refused" if refused else "failed"
         print(f"rethink: {name}: {error}", file=sys.stderr, flush=True)
       except Exception:  # a bug in a user's model, or out of memory
-        failed.append(name)
+        failed[name] = "failed"
         traceback.print_exc()
   # The table also shows the runs of earlier commands and of other jobs.
   known = [
@@ -121,9 +124,16 @@ def _sweep() -> None:
   ]
   named = [(name, root / name) for name in known]
   text = console.results_table(named, failed)
-  files.make_folder(root)  # all runs may have failed before this
-  files.write(path, text + "\n")
-  print(f"\n{text}\n\nsaved in {os.path.relpath(path)}")
+  note = ""
+  if "refused" in failed.values():
+    note = "\n\nThe numbers of a refused run are those of an earlier one."
+  if set(failed.values()) == {"refused"} and len(failed) == len(mine):
+    print()  # a table would show earlier runs alone
+  else:
+    files.make_folder(root)  # all runs may have failed before this
+    files.write(path, f"{text}{note}\n")
+    print(f"\n{markdown.fitted(text)}{note}")
+    print(f"\nsaved in {os.path.relpath(path)}")
   print(
     f"{len(mine)} runs: {skipped} done before,"
     f" {len(mine) - skipped - len(failed)} done now, {len(failed)} failed;"

@@ -163,6 +163,6 @@ def test_long_waits_are_said_and_short_ones_are_not(capsys, monkeypatch):
 def test_runs_that_failed_now_are_marked_in_the_table(tmp_path):
   _directory(tmp_path / "a", [0.5])
   named = [("a", tmp_path / "a"), ("b", tmp_path / "b"), ("c", tmp_path / "a")]
-  table = console.results_table(named, failed=("a", "b"))
-  assert "| a (failed, older numbers) |" in table
-  assert "| b (failed) " in table and "| c   " in table
+  table = console.results_table(named, failed={"a": "failed", "b": "refused"})
+  assert "| a (failed) " in table
+  assert "| b (refused) " in table and "| c   " in table

@@ -42,7 +42,9 @@ def test_a_built_network_has_its_row_its_function_and_a_verdict(
   deep, _ = _cells(section, "deep10/random")
   assert (deep["width"].mean, deep["depth"].mean) == (53, 10)
   (verdict,) = (v for v in section.verdicts if v.made)
-  assert verdict.answer.startswith("random labels fitted: 100.00 % train")
+  assert verdict.answer.startswith(
+    "yes, it memorizes random labels: 100.00 % train (chance"
+  )
   (figure,) = section.figures
   assert "projection of an image" in figure.svg
   assert "102,352" in pages.markdown(section)

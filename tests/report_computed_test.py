@@ -115,7 +115,7 @@ def test_a_verdict_says_fitted_without_a_loss_or_epochs(found):
     "yes, it memorizes random labels: 100.00 % train (chance 10.00 %), 10.00 %"
     " test"
   )
-  assert "20.0 with true labels" in verdict.details
+  assert "20.00 points with true labels" in verdict.details
 
 
 def test_curves_and_columns_are_drawn_over_logarithmic_axes(found):

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from configs import expressivity, memorize, table1_cifar10
-from rethink.report import groups, pages, reading, results, sources
+from rethink.report import pages, reading, results, sources
 from tests import report_runs
 from tests.report_runs import row
 
@@ -170,7 +170,6 @@ def test_a_finished_run_whose_last_rows_are_lost_is_named(tmp_path, kept):
 
 
 def test_every_type_has_its_word():
-  assert isinstance(groups.Group._fields, tuple)
   for fields in (reading._CONFIG, reading._STATUS, *reading._NEEDED.values()):
     for _, kind in _pairs(fields):
       assert kind is object or kind in reading._WORDS

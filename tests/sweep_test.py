@@ -160,6 +160,25 @@ def test_a_group_leaves_the_rows_of_other_runs_in_the_table(tmp_path, data_dir):
   assert "mlp_1x512/true_labels" in table and "mlp_3x512/true_labels" in table
 
 
+def test_a_refused_run_is_marked_and_a_sweep_of_them_leaves_the_table(
+  tmp_path, data_dir
+):
+  only = "--only=mlp_1x512/true_labels"
+  _sweep(tmp_path, data_dir, only, *_QUICK)
+  path = tmp_path / "demo/results.md"
+  before = path.read_text()
+  some = (*_QUICK, "--config.batch_size=70")
+  done = _sweep(tmp_path, data_dir, only, *some)
+  assert done.returncode == 1
+  assert "| mlp_1x512/true_labels" not in done.stdout
+  assert "1 runs: 0 done before, 0 done now, 1 failed" in done.stdout
+  assert path.read_text() == before
+  done = _sweep(tmp_path, data_dir, "--only=mlp_1x512/*_labels", *some)
+  assert "| mlp_1x512/true_labels (refused) |" in done.stdout
+  assert "| mlp_1x512/random_labels         |" in path.read_text()
+  assert "a refused run are those of an earlier one" in path.read_text()
+
+
 def test_runs_that_all_fail_at_once_are_summed_up(tmp_path, data_dir):
   only = "--only=mlp_1x512/*_labels"
   done = _sweep(tmp_path / "new", data_dir, only, "--", "batch_size=0")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from rethink import console, errors, experiments
+from rethink import errors, experiments
+from rethink.console import markdown
 from rethink.report import (
   figures,
   output,
@@ -136,9 +137,9 @@ def markdown(section: Section) -> str:
     f"# {title}" + (" (small variant)" if section.smoke else ""),
     section.report.question,
     "\n".join(
-      f"- **{v.subject}:** {console.flat(v.answer)}."
+      f"- **{v.subject}:** {markdown.flat(v.answer)}."
       + "".join(
-        f" {console.flat(part)}." for part in (v.details, v.made) if part
+        f" {markdown.flat(part)}." for part in (v.details, v.made) if part
       )
       + (f" Paper: {v.paper}." if v.paper else "")
       for v in section.verdicts
@@ -150,7 +151,7 @@ def markdown(section: Section) -> str:
   for figure in section.figures:
     parts.append(
       f"![{figure.title}]({figure.key}.svg)\n\n{figure.title}."
-      f" {console.flat(figure.caption)}"
+      f" {markdown.flat(figure.caption)}"
     )
   if section.report.notes:
     parts.append(f"## {section.notes_title}")
@@ -159,7 +160,7 @@ def markdown(section: Section) -> str:
     parts.append("## Runs that cannot be read")
     parts.append(
       "\n".join(
-        f"- {console.flat(n)}: {console.flat(w)}"
+        f"- {markdown.flat(n)}: {markdown.flat(w)}"
         for n, w in section.damaged.items()
       )
     )

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from rethink.report import tables
 
 # A spreadsheet takes a text that begins like this for a formula.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\n")
 
 
 def rows_text(rows: Iterable[Sequence[Any]]) -> str:
@@ -32,9 +32,10 @@ def write_rows(file: TextIO, rows: Iterable[Sequence[Any]]) -> int:
 
 
 def _cell(value: Any) -> Any:
-  if isinstance(value, str) and value.startswith(_FORMULAS):
-    return f"'{value}"
-  return value
+  if not isinstance(value, str):
+    return value
+  text = value.replace("\r\n", "\n").replace("\r", "\n")  # "\r" stays bare
+  return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 _CSV = (

@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rethink import console, experiments
+from rethink import experiments
+from rethink.console import markdown
 from rethink.report import attainable, groups, results
 from rethink.storage import runs
 
@@ -194,9 +195,9 @@ def markdown(table: FilledTable) -> str:
         cells.append(results.difference_text(cell, column.unit))
     rows.append([*cells, *origin(row.group), row.note])
   notes = "".join(
-    f"\n\n[{k}] {console.flat(note)}." for k, note in table.notes.items()
+    f"\n\n[{k}] {markdown.flat(note)}." for k, note in table.notes.items()
   )
-  return console.table(header, rows) + notes
+  return markdown.table(header, rows) + notes
 
 
 def as_json(tables: Sequence[FilledTable]) -> list[dict[str, Any]]:

@@ -6,10 +6,12 @@ import pathlib
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rethink import errors
+from rethink.console import markdown
 from rethink.storage import attained, runs
 
 try:
@@ -39,34 +41,6 @@ def line(row: runs.Row, name: str) -> str:
     f" accuracy {row['train/accuracy']:7.2%}  test accuracy"
     f" {row['test/accuracy']:6.2%}{speed}"
   )
-
-
-def flat(text: str) -> str:
-  """Returns text for Markdown on one line, in which no markup begins."""
-  return " ".join(text.split()).replace("<", r"\<")
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Returns a Markdown table whose columns also line up as plain text.
-
-  Line breaks in a cell become spaces, and bars and "<" are escaped.
-  """
-  header, *rows = (
-    [flat(cell).replace("|", r"\|") for cell in row] for row in (header, *rows)
-  )
-  widths = [
-    max(len(cell) for cell in column)
-    for column in zip(header, *rows, strict=True)
-  ]
-
-  def one(cells):
-    padded = (
-      cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
-    )
-    return f"| {' | '.join(padded)} |"
-
-  rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
-  return "\n".join([one(header), rule, *map(one, rows)])
 
 
 # Small runs have hundreds of epochs a minute, so not every epoch is printed.
@@ -246,20 +220,20 @@ def seen(status: Mapping[str, Any]) -> str:
 
 def results_table(
   named: Sequence[tuple[str, str | os.PathLike]],
-  failed: Collection[str] = (),
+  failed: Mapping[str, str] = types.MappingProxyType({}),
 ) -> str:
   """Returns a Markdown table of runs; missing numbers are dashes.
 
   Args:
     named: (name, run directory) of each row.
-    failed: names of runs that failed just now: their numbers are older ones.
+    failed: name to a word, of runs that failed just now: their numbers, if
+      there are any, are older ones.
   """
   rows = [_cells(name, folder) for name, folder in named]
   for at, (name, *cells) in enumerate(rows):
     if name in failed:
-      known = set(cells) != {"-"}
-      rows[at] = (f"{name} (failed{', older numbers' * known})", *cells)
-  return table(_HEADER, rows)
+      rows[at] = (f"{name} ({failed[name]})", *cells)
+  return markdown.table(_HEADER, rows)
 
 
 def is_results_table(path: pathlib.Path) -> bool:
