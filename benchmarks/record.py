@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink.console import markdown
+from rethink.console import plain_tables
 from rethink.storage import files, provenance
 
 Sample = dict[str, Any]
@@ -86,4 +86,4 @@ def spread(values: Sequence[float]) -> str:
 
 def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
   """Prints a Markdown table."""
-  print(markdown.table(header, rows), flush=True)
+  print(plain_tables.table(header, rows), flush=True)

@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
       _CONFIG.value.bookkeeping.platform = _PLATFORM.value
     stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
     from rethink import console, distributed  # JAX starts after its settings
-    from rethink.console import markdown
+    from rethink.console import plain_tables
     from rethink.methods import runner
     from rethink.storage import workdirs
 
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
       runner.execute(
         _CONFIG.value, folder, data_dir, stop, name, _RESTART.value
       )
-      print(markdown.fitted(console.results_table([(name, folder)])))
+      print(plain_tables.fitted(console.results_table([(name, folder)])))
 
   code = cli.exit_code(run)
   from rethink import distributed

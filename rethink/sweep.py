@@ -83,7 +83,7 @@ def _sweep() -> None:
     return
   stop = cli.configure_process(_DETERMINISTIC.value, _CONFIG.value.method)
   from rethink import compiled, console  # JAX starts after its settings
-  from rethink.console import markdown
+  from rethink.console import plain_tables
   from rethink.methods import runner
 
   root = pathlib.Path(_RUNS.value) / stem
@@ -132,7 +132,7 @@ def _sweep() -> None:
   else:
     files.make_folder(root)  # all runs may have failed before this
     files.write(path, f"{text}{note}\n")
-    print(f"\n{markdown.fitted(text)}{note}")
+    print(f"\n{plain_tables.fitted(text)}{note}")
     print(f"\nsaved in {os.path.relpath(path)}")
   print(
     f"{len(mine)} runs: {skipped} done before,"

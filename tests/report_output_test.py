@@ -11,7 +11,7 @@ import pytest
 
 from configs import memorize, table1_cifar10
 from rethink import cli, console, errors, experiments
-from rethink.console import markdown
+from rethink.console import plain_tables
 from rethink.report import (
   __main__ as report_main,
 )
@@ -343,10 +343,10 @@ def test_a_table_that_is_too_wide_breaks_its_heads():
     "9|%",
     "",
   ]
-  text = markdown.table(console._HEADER, [body])
-  assert markdown.fitted(text) == text  # no terminal
-  assert markdown.fitted(text, 400) == text
-  lines = markdown.fitted(text, 130).splitlines()
+  text = plain_tables.table(console._HEADER, [body])
+  assert plain_tables.fitted(text) == text  # no terminal
+  assert plain_tables.fitted(text, 400) == text
+  lines = plain_tables.fitted(text, 130).splitlines()
   assert len({len(line) for line in lines}) == 1 and len(lines[0]) <= 130
   assert len(text.splitlines()[0]) > 130
   assert lines[0].split("|")[4].strip() == "labels"

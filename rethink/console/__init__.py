@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rethink import errors
-from rethink.console import markdown
+from rethink.console import plain_tables
 from rethink.storage import attained, runs
 
 try:
@@ -233,7 +233,7 @@ def results_table(
   for at, (name, *cells) in enumerate(rows):
     if name in failed:
       rows[at] = (f"{name} ({failed[name]})", *cells)
-  return markdown.table(_HEADER, rows)
+  return plain_tables.table(_HEADER, rows)
 
 
 def is_results_table(path: pathlib.Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from rethink import errors, experiments
-from rethink.console import markdown
+from rethink.console import plain_tables
 from rethink.report import (
   figures,
   output,
@@ -137,9 +137,9 @@ def markdown(section: Section) -> str:
     f"# {title}" + (" (small variant)" if section.smoke else ""),
     section.report.question,
     "\n".join(
-      f"- **{v.subject}:** {markdown.flat(v.answer)}."
+      f"- **{v.subject}:** {plain_tables.flat(v.answer)}."
       + "".join(
-        f" {markdown.flat(part)}." for part in (v.details, v.made) if part
+        f" {plain_tables.flat(part)}." for part in (v.details, v.made) if part
       )
       + (f" Paper: {v.paper}." if v.paper else "")
       for v in section.verdicts
@@ -151,7 +151,7 @@ def markdown(section: Section) -> str:
   for figure in section.figures:
     parts.append(
       f"![{figure.title}]({figure.key}.svg)\n\n{figure.title}."
-      f" {markdown.flat(figure.caption)}"
+      f" {plain_tables.flat(figure.caption)}"
     )
   if section.report.notes:
     parts.append(f"## {section.notes_title}")
@@ -160,7 +160,7 @@ def markdown(section: Section) -> str:
     parts.append("## Runs that cannot be read")
     parts.append(
       "\n".join(
-        f"- {markdown.flat(n)}: {markdown.flat(w)}"
+        f"- {plain_tables.flat(n)}: {plain_tables.flat(w)}"
         for n, w in section.damaged.items()
       )
     )

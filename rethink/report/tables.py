@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import experiments
-from rethink.console import markdown
+from rethink.console import plain_tables
 from rethink.report import attainable, groups, results
 from rethink.storage import runs
 
@@ -195,9 +195,9 @@ def markdown(table: FilledTable) -> str:
         cells.append(results.difference_text(cell, column.unit))
     rows.append([*cells, *origin(row.group), row.note])
   notes = "".join(
-    f"\n\n[{k}] {markdown.flat(note)}." for k, note in table.notes.items()
+    f"\n\n[{k}] {plain_tables.flat(note)}." for k, note in table.notes.items()
   )
-  return markdown.table(header, rows) + notes
+  return plain_tables.table(header, rows) + notes
 
 
 def as_json(tables: Sequence[FilledTable]) -> list[dict[str, Any]]:
