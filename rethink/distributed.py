@@ -224,7 +224,11 @@ def together(action: str) -> Iterator[None]:
     yield
   except BaseException as error:
     failure = error
-  if jax.process_count() > 1:
+  try:
+    alone = jax.process_count() == 1
+  except RuntimeError:  # JAX has no device: there is nobody to ask
+    alone = True
+  if not alone:
     mine = None
     if failure is not None:
       code = getattr(failure, "exit_code", errors.RethinkError.exit_code)

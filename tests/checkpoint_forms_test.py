@@ -102,5 +102,7 @@ def test_a_leaf_that_is_left_out_is_checked_like_the_others(
     return manifest
 
   monkeypatch.setattr(manifests, "read", spoilt)
-  with pytest.raises(errors.CheckpointError, match="leaf sums/top5 is not as"):
+  with pytest.raises(
+    errors.CheckpointError, match="leaf sums/top5 has changed"
+  ):
     _restored(tmp_path, _zeros(_state()), dropped=("sums/top5",))

@@ -23,10 +23,11 @@ def _unnamed(source: str) -> list[int]:
     bare = isinstance(function, ast.Name)  # open(file, mode)
     first = function.value if isinstance(function, ast.Attribute) else None
     owner = first.id if isinstance(first, ast.Name) else ""
-    if name in _OPEN and (bare or owner not in ("tarfile", "Image", "gzip")):
+    others = ("tarfile", "Image", "gzip", "os")  # os.open knows no text
+    if name in _OPEN and (bare or owner not in others):
       if isinstance(first, ast.Attribute) and first.attr == "Image":
         continue  # PIL.Image.open
-      modes = call.args[1:2] if bare or owner in ("io", "os") else call.args[:1]
+      modes = call.args[1:2] if bare or owner == "io" else call.args[:1]
       mode = named["mode"] if "mode" in named else (modes or [None])[0]
       text = ast.unparse(mode) if mode else "r"
       if "b" not in text and "encoding" not in named:

@@ -302,7 +302,9 @@ def test_only_the_schema_parses_record_files():
     if path.parent.name == "storage" or "storage import" in text:
       assert "json.load" not in text or path.name in (
         "runs.py",  # canonical values, of no file
+        "runner.py",
         "index.py",  # facts about data
+        "prepared.py",  # facts about data
         "shard_jobs.py",  # marks of prepare
         "workdirs.py",
       ), path

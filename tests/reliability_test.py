@@ -23,7 +23,8 @@ def test_every_test_in_the_table_exists():
 
 def test_every_test_that_is_named_anywhere_exists():
   sources = "".join(p.read_text() for p in (ROOT / "tests").glob("*_test.py"))
-  for name in re.findall(r"`(test_\w+)`", _TEXT):
+  fields = {"test_overlap"}  # of status.json
+  for name in {*re.findall(r"`(test_\w+)`", _TEXT)} - fields:
     assert f"def {name}(" in sources, name
 
 

@@ -87,6 +87,7 @@ def _write(folder, config) -> None:
   run.update(
     state="done",
     step=0,
+    epoch=0,
     device="cpu",
     devices=1,
     parameters=10 * config.train_examples,

@@ -105,13 +105,13 @@ def test_any_field_may_be_missing_or_odd(runs_dir, every):
 @pytest.mark.parametrize(
   ("file", "content", "reason"),
   [
-    ("status.json", b"[]", "status.json is [], not an object"),
+    ("status.json", b"[]", "status.json is no JSON object"),
     ("status.json", b"\xff\xfe", "status.json"),
     ("status.json", b"{", "status.json is not valid JSON"),
     ("status.json", b"[" * 100_000, "recursion"),
-    ("config.json", b"null", "config.json is None, not an object"),
+    ("config.json", b"null", "config.json is no JSON object"),
     ("config.json", None, "config.json"),
-    ("metrics.jsonl", b"null\n", "metrics.jsonl:1 is None, not an object"),
+    ("metrics.jsonl", b"null\n", "metrics.jsonl:1 is no JSON object"),
     ("metrics.jsonl", b'{"epoch": 1}\n{}', "metrics.jsonl:1 has no field 'st"),
     ("metrics.jsonl", b"", "metrics.jsonl ends at step none, but status.json"),
     ("metrics.jsonl", b"\xff\n\xfe", "metrics.jsonl"),
@@ -144,7 +144,7 @@ def test_a_damaged_curve_is_a_gap_and_no_end_of_the_report(tmp_path):
   assert not found.group("theorem1/random").damaged
   run.log_curve("function", projection=[1.0, 2.0], value=[3.0])
   path = run.workdir / "curves/function.npz"
-  for reason in ("differ in length", "cannot be read"):
+  for reason in ("different lengths", "cannot be read"):
     found = _found(tmp_path, expressivity)
     assert reason in found.group("theorem1/random").damaged["seed0"]
     path.write_bytes(b"torn")

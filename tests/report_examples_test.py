@@ -104,7 +104,7 @@ def test_an_export_that_cannot_be_written_is_one_sentence(
 
   path = tmp_path / "x.csv"
   path.write_text("older")
-  monkeypatch.setattr(examples, "_write", full)
+  monkeypatch.setattr(examples.spreadsheets, "write_rows", full)
   with pytest.raises(errors.RethinkError, match="No space left on device"):
     examples.export(path, [])
   assert path.read_text() == "older"

@@ -124,7 +124,9 @@ def test_a_full_disk_costs_no_record(root, tmp_path, monkeypatch, nth):
   kept = tmp_path / "kept"
   archive.keep([_found(root)], kept)
   before = _files(kept)
-  report_runs.write(root, table1_cifar10, _NAME, [row(1, test=0.1), row(2)])
+  shutil.rmtree(root / "table1_cifar10" / _NAME)
+  rows = [row(1, test=0.1), row(2)]
+  report_runs.write(root, table1_cifar10, _NAME, rows).log_curve("a", x=[1.0])
   left = [nth]
   write = pathlib.Path.write_bytes
 
@@ -263,7 +265,8 @@ def test_examples_that_cannot_be_written_are_one_sentence(root, tmp_path):
     examples.export(tmp_path / "none" / "x.csv", [_found(root)])
   folder = root / "table1_cifar10" / _NAME / "examples"
   folder.mkdir()
-  (folder / "epochfoo.npz").write_bytes(b"")
+  (folder / "epochfoo.npz").write_bytes(b"")  # not ours
+  (folder / "epoch0001.npz").write_bytes(b"")
   with pytest.raises(errors.ConfigError, match="examples"):
     examples.export(tmp_path / "x.csv", [_found(root)])
   assert not list(tmp_path.glob("*.csv")) and not list(tmp_path.glob(".*"))

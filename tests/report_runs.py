@@ -78,7 +78,12 @@ def write(
     commit="0123456789abcdef",
     dirty=False,
   )
-  for metrics in [row(1)] if rows is None else rows:
+  rows = [row(1)] if rows is None else rows
+  known = {metrics["epoch"] for metrics in rows}
+  # A run that is done has a row for each epoch; these change no verdict.
+  gaps = [e for e in range(1, max(known, default=0)) if e not in known]
+  unfitted = [row(e, 9.0, train=0.0, test=0.0) for e in gaps]
+  for metrics in sorted([*unfitted, *rows], key=lambda row: row["epoch"]):
     run.log(metrics)
     run.update(step=metrics["step"], epoch=metrics["epoch"])
   run.update(state=state, message="")

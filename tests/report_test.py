@@ -279,15 +279,6 @@ def test_the_verdict_compares_random_with_true_labels(tmp_path):
   assert missing.answer == "— 1 of 1 runs missing"
 
 
-def test_one_of_two_seeds_that_fits_is_said(tmp_path):
-  for seed, loss in enumerate((0.01, 0.5)):
-    name = f"random/epochs10/seed{seed}"
-    rows = [row(e, max(loss, 0.1 * (e < 10))) for e in range(1, 11)]
-    report_runs.write(tmp_path, memorize, name, rows)
-  section = pages.build_section(_found(tmp_path, memorize))
-  assert "fitted in 1 of 2 runs" in section.verdicts[0].answer
-
-
 def test_small_variants_are_their_own_report_and_never_judged(tmp_path):
   name = "smoke/inception/random/none/seed0"
   report_runs.write(

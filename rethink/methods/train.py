@@ -5,6 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from rethink import (
 from rethink.methods import (
   batch_stats,
   data_passes,
+  finite,
   footprint,
   initial,
   limits,
@@ -91,7 +93,8 @@ class Trainer:
       initial.check(self.static, self.state, channels)
     self.step = int(self.state.step)
     self.saved.forget_best_after(self.step)
-    run.cut(self.step, self.step // self.steps_per_epoch)
+    epoch = self.step // self.steps_per_epoch
+    run.cut(self.step, epoch)
     self.chunk = 1
     self.images_per_step = min(config.batch_size, n)
     self.saved_at = distributed.now()
@@ -103,9 +106,8 @@ class Trainer:
       lambda **each: self._clean("evaluated", **each),
       run.status.get("constant_since_epoch"),
     )
-    run.update(
-      parameters=sum(x.size for x in jax.tree.leaves(self.state.params))
-    )
+    parameters = sum(x.size for x in jax.tree.leaves(self.state.params))
+    run.update(parameters=parameters, step=self.step, epoch=epoch)
 
   def train(self) -> None:
     """Trains to the end.
@@ -114,12 +116,10 @@ class Trainer:
       DivergedError: if the loss is not finite.
       PreemptedError: if asked to stop; the state is saved.
     """
-    status, batch = self.run.status, self.config.batch_size
-    print(
-      console.headline(self.run.name, status, batch, self.num_steps, self.step),
-      flush=True,
-    )
-    limits.warn(self.run.name, status)
+    name, status, batch = self.run.name, self.run.status, self.config.batch_size
+    begun = console.headline(name, status, batch, self.num_steps, self.step)
+    print(begun, flush=True)
+    limits.warn(name, status)
     with contextlib.ExitStack() as stack:
       self.speed = stack.enter_context(speed.Speed())
       self.progress = stack.enter_context(
@@ -227,7 +227,7 @@ class Trainer:
     key = self.book.best_metric
     sign = metric_names.best_of(self.settings.metrics)[key]
     best = max(self.run.rows, key=lambda row: sign * row[key])
-    if best["step"] == self.step and _all_finite(self.state):
+    if best["step"] == self.step and finite.everywhere(self.state):
       self.saved.save_best(self.step, self.state)
 
   def _row(self, epoch: int) -> runs.Row:
@@ -269,31 +269,20 @@ class Trainer:
   def _save(self) -> None:
     """Hands the state over for saving, if there is anything new in it."""
     if self.step and self.step != self.saved.saved_step:
-      if not _all_finite(self.state):
+      if not finite.everywhere(self.state):
         self._diverged(self.step)
       self.saved.save(self.step, self.state)
       self.saved_at = distributed.now()
 
-  def _diverged(self, step: int) -> None:
-    at = jnp.int32(step)
-    rate = float(compiled.learning_rate(self.static, self.traced, at))
-    self.run.update(diverged_step=step, diverged_learning_rate=rate)
-    saved = self.saved.saved_step
-    raise errors.DivergedError(
-      f"the loss is not finite at step {step} (epoch"
-      f" {step // self.steps_per_epoch}, learning rate {rate:.3g}); the last"
-      f" finite state is step {saved if saved else 'none'}; lower"
-      " config.learning_rate and use another --workdir"
+  def _diverged(self, step: int) -> NoReturn:
+    rate = compiled.learning_rate(self.static, self.traced, jnp.int32(step))
+    finite.fail(
+      self.run, step, step // self.steps_per_epoch, rate, self.saved.saved_step
     )
 
 
 class _StopRequestedError(Exception):
   """Leaves nested loops; becomes a PreemptedError once the state is saved."""
-
-
-@jax.jit
-def _all_finite(tree) -> jax.Array:
-  return jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
 
 
 def execute(job: method.Job) -> None:

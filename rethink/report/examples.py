@@ -70,7 +70,8 @@ def export(path: str | os.PathLike, loaded: Iterable[results.Results]) -> int:
       return spreadsheets.write_rows(file, _rows(loaded))
   except OSError as error:
     raise errors.ConfigError(
-      f"--export_examples={path} cannot be written: {error.strerror}"
+      f"--export_examples={path} cannot be written: {error.strerror};"
+      " name a file in a folder that exists, on a disk with room"
     ) from None
 
 

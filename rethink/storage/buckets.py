@@ -43,8 +43,8 @@ def local(workdir: str) -> Iterator[str]:
   with contextlib.ExitStack() as stack:
     try:
       bucket, folder = _open(workdir)
-      temporary = tempfile.TemporaryDirectory(prefix="rethink-")
       _check_owner(bucket, folder)
+      temporary = tempfile.TemporaryDirectory(prefix="rethink-")
       copy = pathlib.Path(stack.enter_context(temporary))
       bucket_lock = stack.enter_context(
         bucket_locks.BucketLock(bucket, folder, copy)

@@ -153,14 +153,14 @@ def _create(path: pathlib.Path, lock: record_types.Lock) -> bool:
   """Creates the lock file with its whole content; returns False if it is."""
   partial = path.with_name(f"{path.name}.{lock.token}.partial")
   try:
-    partial.write_text(text(lock))
+    partial.write_text(text(lock), encoding="utf-8")
     try:
       os.link(partial, path)
     except FileExistsError:
       return False
     except OSError:  # a file system without hard links
       try:
-        with open(path, "x") as f:
+        with open(path, "x", encoding="utf-8") as f:
           f.write(text(lock))
       except FileExistsError:
         return False

@@ -13,7 +13,7 @@ from rethink import distributed
 from rethink.storage import buckets
 
 # A damaged file is copied as it is, for the readers to name.
-_ANY_BYTES = {"encoding": "utf-8", "errors": "surrogateescape"}
+_ERRORS = "surrogateescape"
 
 
 @contextlib.contextmanager
@@ -71,8 +71,13 @@ def copy_from_first(folder: str, names: Sequence[str]) -> None:
   texts = None
   if distributed.is_first() and jax.process_count() > 1:
     paths = [pathlib.Path(folder, name) for name in names]
-    texts = {p.name: p.read_text(**_ANY_BYTES) for p in paths if p.exists()}
+    texts = {
+      path.name: path.read_text(encoding="utf-8", errors=_ERRORS)
+      for path in paths
+      if path.exists()
+    }
   texts = distributed.all_gather(texts, "records of the run")[0]
   if not distributed.is_first():
     for name, text in texts.items():
-      pathlib.Path(folder, name).write_text(text, **_ANY_BYTES)
+      path = pathlib.Path(folder, name)
+      path.write_text(text, encoding="utf-8", errors=_ERRORS)
