@@ -396,7 +396,7 @@ def test_numbers_seeds_and_labels_do_not_compile_again(setup, caplog):
       examples._replace(label=(examples.label + label) % 10),
       regularizers=(f"weight_decay({decay})", f"label_smoothing({smoothing})"),
       learning_rate=rate,
-      optimizer=f"sgd({momentum})",
+      optimizer=f"sgd(momentum={momentum})",
       schedule=f"exponential(decay={decay})",
       num_epochs=epochs,
       seed=seed,
