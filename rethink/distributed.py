@@ -236,20 +236,12 @@ def together(action: str) -> Iterator[None]:
     found = all_gather(mine, action)
     for process, other in enumerate(found):
       if other and not failure:
-        raise OtherProcessError(
+        raise errors.OtherProcessError(
           f"process {process} of this run could not {action}: {other[0]}",
           other[1],
         )
   if failure is not None:
     raise failure
-
-
-class OtherProcessError(errors.RethinkError):
-  """Another process of this run has failed; it has the exit code of that."""
-
-  def __init__(self, message: str, exit_code: int):
-    super().__init__(message)
-    self.exit_code = exit_code
 
 
 def place(array: np.ndarray, sharding: jax.sharding.NamedSharding) -> jax.Array:

@@ -102,3 +102,11 @@ def listed(names: Collection[str], like: str = "") -> str:
   near = difflib.get_close_matches(like, names, _LISTED, cutoff=0.5)
   shown = near or names[:_LISTED]
   return f"{', '.join(shown)} and {len(names) - len(shown):,} more"
+
+
+class OtherProcessError(RethinkError):
+  """Another process of this run has failed; it has the exit code of that."""
+
+  def __init__(self, message: str, exit_code: int):
+    super().__init__(message)
+    self.exit_code = exit_code

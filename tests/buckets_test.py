@@ -183,10 +183,6 @@ def test_a_folder_of_somebody_else_is_refused_before_a_byte(bucket):
   bucket.blob("a/run/model/weights.bin").delete()
   with buckets.local(_WORKDIR) as folder:
     runs.Run(folder, {"seed": 0}, {}).start()
-  bucket.blob("a/run/../x").upload_from_string("climbs")
-  with pytest.raises(errors.ConfigError, match="is no name of a run's file"):
-    with buckets.local(_WORKDIR):
-      pass
 
 
 def test_f29_a_second_machine_is_refused_by_name(bucket, monkeypatch):

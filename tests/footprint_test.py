@@ -101,7 +101,7 @@ def test_a_batch_beyond_the_data_is_their_number_and_is_said(config, sharding):
   status = {
     "devices": 1,
     "device": "cpu",
-    "data": {"train": 320},
+    "data": {"train": 320, "pixels_seen": [8, 8], "pixels_stored": [8, 8]},
     "corruption": {"changed_fraction": 0.0},
     "parameters": 1,
   }

@@ -252,7 +252,7 @@ def test_a_run_that_is_ended_at_once_leaves_its_directory(
 ):
   stop = StopAfter()
 
-  def end_at_once(*_):
+  def end_at_once(*_, **__):
     stop.clean_up()
     assert not (tmp_path / locks.NAME).exists()
     raise KeyboardInterrupt

@@ -31,8 +31,8 @@ def state(
     ConfigError: if the model cannot be used, or does not fit into memory.
     Exception: what a model of the user's own raises, with a note.
   """
-  create = train_step.compile_initializer(static, channels, sharding)
   try:
+    create = train_step.compile_initializer(static, channels, sharding)
     footprint.check(
       create,
       static,
