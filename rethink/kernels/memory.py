@@ -27,7 +27,7 @@ def available_bytes() -> int:
   what the address space may still grow by (`ulimit -v`), and what the control
   groups of the process (a container, a Slurm job) leave.
   """
-  stats = jax.devices()[0].memory_stats()
+  stats = jax.local_devices()[0].memory_stats()
   if jax.default_backend() != "cpu" and stats:
     return stats["bytes_limit"] - stats["bytes_in_use"]
   limits = [psutil.virtual_memory().available]
@@ -77,7 +77,7 @@ def peak_bytes() -> int:
   On a CPU it counts the whole process, libraries included. On an accelerator it
   counts JAX's first device since the start of the process.
   """
-  stats = jax.devices()[0].memory_stats()
+  stats = jax.local_devices()[0].memory_stats()
   if jax.default_backend() != "cpu" and stats:
     return stats["peak_bytes_in_use"]
   return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
