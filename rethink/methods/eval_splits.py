@@ -39,9 +39,11 @@ class ResidentSplit:
     return self._steps(params, batch_stats, self._data, found, start, stop)
 
   def end(self, found):
-    found = jax.device_get(found)
+    # Rows of other processes' devices: sums are on all devices.
+    each = distributed.all_gather_arrays(found.each)
+    found = jax.device_get(found._replace(each={}))
     n = len(self._data.label)
-    return found._replace(each={k: x[:n] for k, x in found.each.items()})
+    return found._replace(each={k: x[:n] for k, x in each.items()})
 
 
 class StreamedSplit:
