@@ -85,7 +85,7 @@ class StopFlag:
   def _listen(self) -> None:
     assert self._ends
     told = False
-    with contextlib.suppress(OSError):
+    with self._ends[0], contextlib.suppress(OSError):
       while received := self._ends[0].recv(1):
         number = received[0]
         if number not in CAUGHT:

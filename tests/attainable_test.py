@@ -1,4 +1,4 @@
-"""What equal images with different labels permit, beside brute force."""
+"""Bounds that equal images with different labels set, beside brute force."""
 
 import collections
 import itertools
@@ -10,8 +10,8 @@ import pytest
 from rethink import example
 from rethink.methods import limits
 from rethink.pipeline import attainable
-from rethink.report import attainable as report_attainable
-from rethink.storage import attained, runs
+from rethink.report import comparability
+from rethink.storage import bounds, runs
 from tests.conftest import random_examples
 
 
@@ -124,16 +124,16 @@ def test_a_fit_is_judged_above_the_floor():
   losses = (2.0, 0.97, 0.94)
   for floor, epoch in ((0.93, 2), (0.9, 3), (0.5, None), (None, None)):
     record = _record(losses, train_loss_floor=floor)
-    assert attained.epochs_to_fit(record, 0.05) == epoch
-  assert attained.epochs_to_fit(_record((0.06, 0.05)), 0.05) == 2
+    assert bounds.epochs_to_fit(record, 0.05) == epoch
+  assert bounds.epochs_to_fit(_record((0.06, 0.05)), 0.05) == 2
 
 
 def test_an_older_run_counts_as_if_everything_could_be_attained():
   record = _record((1.0,))
-  assert attained.loss_floor(record) == 0.0
-  assert attained.accuracy_ceiling(record) == 1.0
-  assert attained.constant_since(record) is None
-  assert attained.test_overlap(record) == 0
+  assert bounds.of(record).loss_floor == 0.0
+  assert bounds.of(record).ceiling == 1.0
+  assert bounds.of(record).constant_since is None
+  assert bounds.of(record).test_overlap == 0
 
 
 def test_what_limits_the_numbers_is_said(capsys):
@@ -164,6 +164,6 @@ def test_a_report_marks_test_examples_that_were_trained_on():
     facts = {"train_majority": 0.1}
     data = {"train": 9, "test": 1600}
     status = {"test_overlap": overlap, "data": data, "attainable": facts}
-    found = report_attainable.remarks(record._replace(status=status))
+    found = comparability.data_remarks(record._replace(status=status))
     said = f"{overlap:,} of 1,600 test examples are training examples"
     assert found == ([said] if overlap else [])

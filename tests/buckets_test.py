@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -32,7 +33,7 @@ _LEFT = '{"token": "t7", "pid": 7, "host": "x"}'
 
 @pytest.fixture(scope="module")
 def address():
-  """Of an emulator that knows preconditions, which this one leaves out."""
+  """Yields the address of an emulator that also knows preconditions."""
   pytest.importorskip("google.cloud.storage")
   server = pytest.importorskip("gcp_storage_emulator.server")
   from gcp_storage_emulator.exceptions import NotFound
@@ -183,6 +184,17 @@ def test_a_folder_of_somebody_else_is_refused_before_a_byte(bucket):
   bucket.blob("a/run/model/weights.bin").delete()
   with buckets.local(_WORKDIR) as folder:
     runs.Run(folder, {"seed": 0}, {}).start()
+
+
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path):
+  # The emulator refuses to store such a name, a bucket does not.
+  blob = types.SimpleNamespace(name="a/run/../x")
+  climbing = types.SimpleNamespace(
+    name="runs", list_blobs=lambda prefix: [blob]
+  )
+  with pytest.raises(errors.ConfigError, match="is no name of a run's file"):
+    buckets._Mirror(climbing, "a/run", tmp_path).fetch()
+  assert not list(tmp_path.iterdir())
 
 
 def test_f29_a_second_machine_is_refused_by_name(bucket, monkeypatch):

@@ -8,7 +8,7 @@ from array_record.python import array_record_module
 
 from rethink import errors
 from rethink.prepare import check, official
-from tests import archives, conftest
+from tests import archives, conftest, shard_files
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +39,6 @@ def _refused(tmp_path, name="cifar100"):
   return done.stderr
 
 
-def _shard(folder, split="train"):
-  (path,) = folder.glob(f"*-{split}.*")
-  return path
-
-
-def _rewrite(path, change):
-  """Writes the records anew, as sound records of an ArrayRecord file."""
-  reader = array_record_module.ArrayRecordReader(str(path))
-  records = change(reader.read_all())
-  reader.close()
-  writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
-  for record in records:
-    writer.write(record)
-  writer.close()
-
-
 def test_a_sound_data_set_is_told_in_one_line(sound):
   done = _check("cifar100", f"--data_dir={sound}")
   assert done.returncode == 0, done.stderr
@@ -68,7 +52,7 @@ def test_a_sound_data_set_is_told_in_one_line(sound):
 
 def test_every_flipped_byte_is_harmless_or_named(folder, tmp_path):
   sound = check.summary("cifar100", str(tmp_path))
-  path = _shard(folder)
+  path = shard_files.only(folder)
   data = path.read_bytes()
   used = 70 * 3100  # the rest of the file is padding
   places = range(40, used, used // 12)
@@ -86,7 +70,7 @@ def test_every_flipped_byte_is_harmless_or_named(folder, tmp_path):
 
 
 def test_the_position_of_a_damaged_record_is_named(folder, tmp_path):
-  path = _shard(folder)
+  path = shard_files.only(folder)
   data = bytearray(path.read_bytes())
   reader = array_record_module.ArrayRecordReader(str(path))
   record = reader.read([41])[0]
@@ -98,7 +82,7 @@ def test_the_position_of_a_damaged_record_is_named(folder, tmp_path):
 
 @pytest.mark.parametrize("size", [0, 10, 65536])
 def test_a_cut_shard_is_named(size, folder, tmp_path):
-  path = _shard(folder, "test")
+  path = shard_files.only(folder, "test")
   path.write_bytes(path.read_bytes()[:size])
   with pytest.raises(errors.DataError) as caught:
     check.summary("cifar100", str(tmp_path))
@@ -106,7 +90,7 @@ def test_a_cut_shard_is_named(size, folder, tmp_path):
 
 
 def test_a_missing_shard_is_named(folder, tmp_path):
-  path = _shard(folder, "test")
+  path = shard_files.only(folder, "test")
   path.unlink()
   assert f"{path}: is missing" in _refused(tmp_path)
 
@@ -115,10 +99,10 @@ def test_a_missing_shard_is_named(folder, tmp_path):
   ("change", "count"), [(lambda r: r[1:], 69), (lambda r: [*r, r[0]], 71)]
 )
 def test_a_wrong_number_of_records_is_named(change, count, folder, tmp_path):
-  _rewrite(_shard(folder), change)
+  shard_files.rewrite(shard_files.only(folder), change)
   with pytest.raises(errors.DataError) as caught:
     check.summary("cifar100", str(tmp_path))
-  assert f"{_shard(folder)}: holds {count}" in str(caught.value)
+  assert f"{shard_files.only(folder)}: holds {count}" in str(caught.value)
 
 
 def _no_image(records):
@@ -134,9 +118,9 @@ def _no_example(records):
 
 @pytest.mark.parametrize("change", [_no_image, _no_example])
 def test_a_sound_record_of_rubbish_is_named(change, folder, tmp_path):
-  _rewrite(_shard(folder), change)
+  shard_files.rewrite(shard_files.only(folder), change)
   said = _refused(tmp_path)
-  assert re.search(rf"{_shard(folder)}: .*record 33 of 70", said)
+  assert re.search(rf"{shard_files.only(folder)}: .*record 33 of 70", said)
   assert f"delete {folder} and prepare the data set again" in said
 
 

@@ -106,13 +106,13 @@ def _try(changes) -> None:
     assert "config." in text and len(text) < 2000 and "\n" not in text
     return
   for field, value in _flat_numbers(found.config):
-    assert not ranges.LIMITS[field].explain(value), field
+    assert not ranges.RANGES[field].explain(value), field
   suffix = variations.suffix(config, module.get_config())
   assert len(suffix) < 120 and "/" not in suffix and "\n" not in suffix
 
 
 def _flat_numbers(config):
-  return [(f, v) for f, v in ranges._flat(config) if f in ranges.LIMITS]
+  return [(f, v) for f, v in ranges._flat(config) if f in ranges.RANGES]
 
 
 def _fuzz(examples):

@@ -119,7 +119,7 @@ def random_examples(n: int, shape=(8, 8, 3), classes=10) -> example.Example:
 
 
 def random_info(shape=(8, 8, 3), classes=10) -> example.DatasetInfo:
-  """What is known of `random_examples`."""
+  """Returns the facts of `random_examples`."""
   channels = shape[-1]
   return example.DatasetInfo(
     name="noise",

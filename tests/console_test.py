@@ -1,4 +1,4 @@
-"""What people and other tools see of a run."""
+"""The console of a run, as people and other tools see it."""
 
 import contextlib
 import pathlib

@@ -1,4 +1,4 @@
-"""What may go on in a run directory: more epochs, and the same sources."""
+"""A run directory goes on with more epochs, and with the same sources only."""
 
 import json
 import os

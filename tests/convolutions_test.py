@@ -14,7 +14,7 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch):
-  """What the tests' two virtual devices would switch off."""
+  """Switches on what the tests' two virtual devices would switch off."""
   monkeypatch.setattr(jax, "device_count", lambda: 1)
 
 

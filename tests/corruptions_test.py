@@ -116,7 +116,7 @@ class _Corruption(NamedTuple):
     return str(self.call)
 
   def __call__(self, examples, context):
-    """Of all examples, unless the context knows a split."""
+    """Applies it; all examples are the split if the context has none."""
     if not len(context.split.id):
       context = _of_split(context, examples)
     ids, image, label, _ = examples

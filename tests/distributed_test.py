@@ -82,7 +82,7 @@ def _train(workdir, data_dir, *args: str, count=2, **flags):
 
 
 def _finish(processes, *codes: int) -> list[str]:
-  """What each has said, once all have ended with these exit codes."""
+  """Returns what each has said, once all have ended with these exit codes."""
   said = [p.communicate(timeout=_SECONDS)[0] for p in processes]
   for process, code in zip(processes, codes, strict=True):
     assert process.returncode == code, "\n\n".join(said)

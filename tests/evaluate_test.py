@@ -59,7 +59,7 @@ class Sums(NamedTuple):
 
 
 class Each(NamedTuple):
-  """What is kept of every example."""
+  """The values that are kept of every example."""
 
   loss: jax.Array
   correct: jax.Array

@@ -1,4 +1,4 @@
-"""What `construct.fit` takes, merges and refuses by name."""
+"""`construct.fit` takes, merges, or refuses its inputs by name."""
 
 import numpy as np
 import pytest

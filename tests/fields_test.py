@@ -26,20 +26,20 @@ def _numbers(config) -> dict:
 def test_every_numeric_field_has_its_range_and_type(name):
   config = BASES[name]()
   for field, value in _numbers(config).items():
-    assert field in ranges.LIMITS, f"{field}: give it a row"
-    assert ranges.LIMITS[field].kind is type(value), field
+    assert field in ranges.RANGES, f"{field}: give it a row"
+    assert ranges.RANGES[field].kind is type(value), field
   ranges.check(config, config)
 
 
 def test_no_range_is_of_a_field_that_does_not_exist():
   known = {k for make in BASES.values() for k, _ in ranges._flat(make())}
-  assert set(ranges.LIMITS) <= known
+  assert set(ranges.RANGES) <= known
   assert set(ranges.CHOICES) <= set(base.get_config())
 
 
-@pytest.mark.parametrize("field", ranges.LIMITS)
+@pytest.mark.parametrize("field", ranges.RANGES)
 def test_a_range_holds_its_ends_and_nothing_beyond(field):
-  limits = ranges.LIMITS[field]
+  limits = ranges.RANGES[field]
   assert not limits.explain(limits.kind(limits.low))
   assert bool(limits.explain(limits.kind(limits.high))) == limits.below
   bad = [True, None, "1", -1, 2**70 * limits.high, float("nan")]

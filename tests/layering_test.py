@@ -82,7 +82,7 @@ REPORT = [path for path in SOURCES if _owner(path) == "report"]
 def test_a_report_sees_only_runs(path):
   seen = {
     "storage.runs",
-    "storage.attained",
+    "storage.bounds",
     "experiments",
     "errors",
     "console",

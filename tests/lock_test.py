@@ -181,7 +181,7 @@ def test_f29_a_lock_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_no_lock(tmp_path, monkeypatch):
-  def full(path, *_):
+  def full(path, *_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
 
   with monkeypatch.context() as patch:

@@ -55,7 +55,7 @@ def _execute(config, workdir, data_dir, stop=None):
 
 
 def end(workdir):
-  """What equal runs share: newest and best state, and rows but for times."""
+  """Returns what equal runs share: both states, and rows without times."""
   arrays = {}
   for kind in ("checkpoints", "best"):
     steps = (pathlib.Path(workdir) / kind).glob("*/manifest.json")

@@ -1,4 +1,4 @@
-"""What metrics are called in rows, and which row is the best."""
+"""Names of metrics in rows, and the choice of the best row."""
 
 import pytest
 

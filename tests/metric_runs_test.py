@@ -11,7 +11,7 @@ from rethink.storage import runs
 
 
 def label_rank(logits, labels, start: int = 0):
-  """How many classes are likelier than the label."""
+  """Returns the number of classes that are likelier than the label."""
   own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
   return jnp.sum(logits > own, axis=-1).astype(jnp.float32) + start
 

@@ -37,7 +37,7 @@ def _rows(prepared, name, split):
 
 
 def _position(name, split, row):
-  """Where in the archive this record comes from, by its pixels."""
+  """Returns the position in the archive of a record, by its pixels."""
   originals = archives.images(name, split)
   same = (originals == row["image"]).all(axis=(1, 2, 3))
   assert same.sum() == 1

@@ -20,7 +20,7 @@ GREY = "n02105855_7.JPEG"
 
 
 class Archives(NamedTuple):
-  """What `make` has written.
+  """The archives that `make` has written.
 
   Attributes:
     registered: what takes the place of TFDS's checksums.

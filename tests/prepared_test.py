@@ -5,11 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
-from array_record.python import array_record_module
 
 from rethink import errors
 from rethink.pipeline import datasets, decoding, index, prepared
 from rethink.prepare import check, writer
+from tests import shard_files
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +48,6 @@ _EACH = pytest.mark.parametrize(
 )
 
 
-def _shard(folder):
-  (path,) = folder.glob("*-train.array_record*")
-  return path
-
-
-def _other_records(path, change):
-  """Writes other records, sound ones, into a shard."""
-  reader = array_record_module.ArrayRecordReader(str(path))
-  records = change(reader.read_all())
-  reader.close()
-  writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
-  for record in records:
-    writer.write(record)
-  writer.close()
-
-
 def _swapped(records):
   """Two records of equal length are exchanged, so that all sizes stay."""
   return [records[1], records[0], *records[2:]]
@@ -77,8 +61,8 @@ def test_what_is_as_it_was_is_read(name, read, copied):
 
 @_EACH
 def test_f67_a_shard_with_other_records_is_noticed(name, read, copied):
-  path = _shard(copied / name / "1.0.0")
-  _other_records(path, _swapped)
+  path = shard_files.only(copied / name / "1.0.0")
+  shard_files.rewrite(path, _swapped)
   with pytest.raises(errors.DataError) as caught:
     read(copied)
   assert f"{path} is not as rethink.prepare left it" in str(caught.value)
@@ -135,7 +119,7 @@ def test_f67_an_index_knows_the_class_names_of_older_data_sets(copied):
 
 @_EACH
 def test_f67_a_lost_shard_and_a_new_one_are_noticed(name, read, copied):
-  path = _shard(copied / name / "1.0.0")
+  path = shard_files.only(copied / name / "1.0.0")
   shutil.copy(path, f"{path}.old.array_record")
   with pytest.raises(errors.DataError, match="it was not there"):
     read(copied)
@@ -189,7 +173,7 @@ def test_f67_of_large_data_the_ends_of_some_shards_are_read(
   facts = json.loads((path / prepared.FILE).read_text())
   assert facts["checksums_of"] == "ends of files"
   _resident(copied)
-  _other_records(_shard(path), _swapped)
+  shard_files.rewrite(shard_files.only(path), _swapped)
   with pytest.raises(errors.DataError, match="has another content"):
     _resident(copied)
 

@@ -60,7 +60,7 @@ def _draws(regularizer, image, size=8, n=200):
 
 
 def _act(regularizer, image):
-  """What each of the hooks of the training step makes of an input."""
+  """Returns what each hook of the training step makes of an input."""
   key, params = jax.random.key(1), _params()
   images, step = jnp.stack([image, image[::-1]]), jnp.int32(3)
   return {

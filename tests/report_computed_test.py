@@ -66,7 +66,7 @@ def found(tmp_path) -> results.Results:
 
 
 def _write(folder, config) -> None:
-  """What a run of a kernel leaves."""
+  """Writes the records that a run of a kernel leaves."""
   resolved = interpolate.resolve(config)
   run = runs.Run(folder, resolved.outcome, resolved.bookkeeping)
   run.start()

@@ -1,4 +1,4 @@
-"""What configs ask of a report: runs that exist, the paper's numbers."""
+"""Configs ask a report for runs that exist and for the paper's numbers."""
 
 import importlib
 import re

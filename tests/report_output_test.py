@@ -1,4 +1,4 @@
-"""What a report writes, replaces, keeps and refuses."""
+"""A report writes, replaces, keeps and refuses files."""
 
 import csv
 import errno

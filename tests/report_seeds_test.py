@@ -1,4 +1,4 @@
-"""What a report may average, compare and judge, and what it says instead."""
+"""A report averages and compares equal set-ups only, or says why not."""
 
 import json
 

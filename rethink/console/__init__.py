@@ -12,7 +12,7 @@ from typing import Any
 
 from rethink import errors
 from rethink.console import plain_tables
-from rethink.storage import attained, runs
+from rethink.storage import bounds, runs
 
 try:
   import rich.progress as rich_progress
@@ -259,11 +259,11 @@ def _cells(name: str, workdir: str | os.PathLike) -> tuple[str, ...]:
   fitted = None
   if runs.method_of(record) == "train":
     threshold = record.config["bookkeeping"]["fit_threshold"]
-    fitted = attained.epochs_to_fit(record, threshold)
-  dead = attained.constant_since(record)
-  if dead is not None and not fitted:
-    fitted = f"constant since {dead}"
-  overlap = attained.test_overlap(record)
+    fitted = bounds.epochs_to_fit(record, threshold)
+  limits = bounds.of(record)
+  if limits.constant_since is not None and not fitted:
+    fitted = f"constant since {limits.constant_since}"
+  overlap = limits.test_overlap
 
   def cell(form: str, *path: str) -> str:
     value: Any = status

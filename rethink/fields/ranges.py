@@ -14,7 +14,7 @@ _LARGEST = 3.4e38  # of float32
 _SMALLEST = 1.2e-38  # above 0 in float32 on every device
 
 
-class Limits(NamedTuple):
+class Range(NamedTuple):
   """The values that a number may have.
 
   Attributes:
@@ -47,23 +47,23 @@ class Limits(NamedTuple):
     return f"must be {'below' if self.below else 'at most'} {shown}"
 
 
-_COUNT = Limits(int, 1, _INT32)
-_COUNT_OR_NONE = Limits(int, 0, _INT32)
-_SEED = Limits(int, 0, 2**32, below=True)  # JAX would cut a longer one off
-_POSITIVE = Limits(float, _SMALLEST, _LARGEST)
-_NOT_NEGATIVE = Limits(float, 0, _LARGEST)
+_COUNT = Range(int, 1, _INT32)
+_COUNT_OR_NONE = Range(int, 0, _INT32)
+_SEED = Range(int, 0, 2**32, below=True)  # JAX would cut a longer one off
+_POSITIVE = Range(float, _SMALLEST, _LARGEST)
+_NOT_NEGATIVE = Range(float, 0, _LARGEST)
 
-LIMITS: Mapping[str, Limits] = {
+RANGES: Mapping[str, Range] = {
   "seed": _SEED,
   "data_seed": _SEED,
   "train_examples": _COUNT_OR_NONE,
-  "image_size": Limits(int, 0, 2**15),
-  "central_fraction": Limits(float, 0, 1),
+  "image_size": Range(int, 0, 2**15),
+  "central_fraction": Range(float, 0, 1),
   "batch_size": _COUNT,
   "num_epochs": _COUNT,
   "stop_at_train_loss": _NOT_NEGATIVE,
   "learning_rate": _POSITIVE,
-  "ema_decay": Limits(float, 0, 1, below=True),
+  "ema_decay": Range(float, 0, 1, below=True),
   "eval_batch_size": _COUNT,
   "eval_every_epochs": _COUNT,
   "eval_train_examples": _COUNT_OR_NONE,
@@ -71,17 +71,17 @@ LIMITS: Mapping[str, Limits] = {
   # Kernel methods.
   "held_out": _COUNT_OR_NONE,
   "ridge": _NOT_NEGATIVE,
-  "tolerance": Limits(float, _SMALLEST, 1),
+  "tolerance": Range(float, _SMALLEST, 1),
   "max_rounds": _COUNT,
   # Signals are looked at between chunks: an hour would be long enough.
-  "bookkeeping.chunk_seconds": Limits(float, _SMALLEST, 3600),
+  "bookkeeping.chunk_seconds": Range(float, _SMALLEST, 3600),
   "bookkeeping.examples_every_epochs": _COUNT_OR_NONE,
   "bookkeeping.checkpoint_every_epochs": _COUNT,
   "bookkeeping.checkpoint_every_seconds": _POSITIVE,
-  "bookkeeping.checkpoints_to_keep": Limits(int, 1, 10**6),
+  "bookkeeping.checkpoints_to_keep": Range(int, 1, 10**6),
   "bookkeeping.fit_threshold": _POSITIVE,
-  "bookkeeping.stream_threads": Limits(int, 0, 1024),
-  "bookkeeping.stream_workers": Limits(int, 0, 1024),
+  "bookkeeping.stream_threads": Range(int, 0, 1024),
+  "bookkeeping.stream_workers": Range(int, 0, 1024),
   "bookkeeping.spectrum_points": _COUNT_OR_NONE,
   "bookkeeping.tile_rows": _COUNT_OR_NONE,
 }
@@ -130,8 +130,8 @@ def check(config: Any, known: Any) -> None:
 def _explain(field: str, value: Any, default: Any) -> str:
   if value is None and default is None:
     return ""
-  if field in LIMITS:
-    return LIMITS[field].explain(value)
+  if field in RANGES:
+    return RANGES[field].explain(value)
   if field in CHOICES and value not in CHOICES[field]:
     return f"must be {' or '.join(map(repr, CHOICES[field]))}"
   if isinstance(default, tuple):

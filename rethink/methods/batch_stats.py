@@ -12,7 +12,7 @@ states, keep the running averages.
 import functools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import numpy as np
 
 from rethink import compiled, errors, evaluate, train_step
 from rethink.forward import batch_norm
+from rethink.methods import passes
 from rethink.pipeline import preprocess, resident
 
 # Training accuracy may be so much below that with re-estimated statistics, as
@@ -30,24 +31,6 @@ LAG_BATCHES = 64
 _STREAM = np.uint32(zlib.crc32(b"reestimate_batch_stats"))
 
 
-class Passes(Protocol):
-  """The part of `data_passes.Passes` that is needed here."""
-
-  def first_batches(self, examples: int) -> Iterable[resident.Resident]:
-    """Yields whole training batches, not augmented."""
-    ...
-
-  def clean(
-    self,
-    static: compiled.Static,
-    state: train_step.TrainState,
-    split: str,
-    between: Callable[[], None],
-  ) -> Any:
-    """Sums over a split."""
-    ...
-
-
 class CleanStates:
   """The states that the clean passes of a run evaluate."""
 
@@ -55,7 +38,7 @@ class CleanStates:
     self,
     static: compiled.Static,
     key: jax.Array,
-    data: Passes,
+    data: passes.Passes,
     config: Any,
     between: Callable[[], None],
   ):

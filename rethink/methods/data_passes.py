@@ -4,14 +4,14 @@
 disk; to the loop they are the same.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rethink import compiled, evaluate, example, settings, train_step
-from rethink.methods import batch_stats, eval_splits
+from rethink.methods import batch_stats, eval_splits, passes
 from rethink.pipeline import (
   attainable,
   loader,
@@ -23,68 +23,6 @@ from rethink.pipeline import (
 from rethink.storage import runs
 
 
-class Passes(Protocol):
-  """The passes over the data of a run.
-
-  Attributes:
-    known: the data; on the stream path without their images.
-    steps_per_epoch: training steps of one epoch.
-  """
-
-  known: run_data.RunData[Any]
-  steps_per_epoch: int
-
-  def prepare(self, stopped: Callable[[], bool]) -> None:
-    """Prepares the data once, such as the cache; may take hours."""
-    ...
-
-  def advance(
-    self,
-    static: compiled.Static,
-    traced: compiled.Traced,
-    state: train_step.TrainState,
-    start: int,
-    stop: int,
-  ) -> train_step.TrainState:
-    """Trains from step `start` to step `stop` of one epoch; consumes `state`.
-
-    Steps count from the beginning of the run.
-    """
-    ...
-
-  def clean(
-    self,
-    static: compiled.Static,
-    state: train_step.TrainState,
-    split: str,
-    between: Callable[[], None],
-    **each: Callable,
-  ) -> evaluate.Evaluation:
-    """Evaluates a split.
-
-    Args:
-      static: what the run is compiled for.
-      state: what is evaluated.
-      split: "train", "test", or "evaluated", the part of the training split
-        that is evaluated at every epoch.
-      between: called now and then; may raise to stop.
-      **each: what is kept of every example, as of `evaluate.Static`.
-    """
-    ...
-
-  def first_batches(self, examples: int) -> Iterator[resident.Resident]:
-    """Yields whole training batches in the order of ids, not augmented.
-
-    Args:
-      examples: upper limit on the number of examples; at least one batch comes.
-    """
-    ...
-
-  def close(self) -> None:
-    """Stops the threads and processes that prepare batches."""
-    ...
-
-
 def open_data(
   run_settings: settings.Settings,
   run: runs.Run,
@@ -92,7 +30,7 @@ def open_data(
   replicated: resident.Sharding,
   sharded: resident.Sharding,
   stopped: Callable[[], bool],
-) -> Passes:
+) -> passes.Passes:
   """Loads the data as `config.pipeline` says and binds the run to them.
 
   Args:
@@ -144,7 +82,7 @@ def _steps(config: Any, n: int) -> int:
 
 
 class ResidentPasses:
-  """Passes over images that lie on the devices."""
+  """passes.Passes over images that lie on the devices."""
 
   def __init__(
     self,
@@ -209,7 +147,7 @@ class ResidentPasses:
 
 
 class StreamedPasses:
-  """Passes over images that are read when they are needed."""
+  """passes.Passes over images that are read when they are needed."""
 
   def __init__(
     self,

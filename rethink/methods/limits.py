@@ -1,4 +1,4 @@
-"""What limits the numbers of a run, said before it begins."""
+"""Says what limits the numbers of a run, before it begins."""
 
 import sys
 from collections.abc import Iterator, Mapping

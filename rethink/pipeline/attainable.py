@@ -1,4 +1,4 @@
-"""What labels and equal images permit: ceilings, floors and duplicates.
+"""Ceilings, floors and duplicates: the bounds that labels and images set.
 
 A network maps equal images to equal outputs. So where equal images have
 different labels, no network can fit all of them, and a fit is to be judged by

@@ -1,4 +1,4 @@
-"""How stored images come to the size that a model sees: cropped or resized.
+"""Crops or resizes stored images to the size that a model sees.
 
 Cropping cuts the central `config.image_size` pixels out and leaves them as they
 are; resizing scales the central `config.central_fraction` of an image to so

@@ -1,4 +1,4 @@
-"""What `rethink.prepare` wrote, so that a run notices when it has changed.
+"""Compares a data set with what `rethink.prepare` wrote.
 
 `rethink_prepared.json` holds the class names, the number of examples of every
 split, and the size and a cheap checksum of every shard. Every run compares it

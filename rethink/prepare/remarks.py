@@ -1,4 +1,4 @@
-"""What the person who brings data is told about them, once per kind."""
+"""Remarks to the person who brings data, one for each kind."""
 
 import sys
 from collections.abc import Mapping

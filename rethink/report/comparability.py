@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rethink import experiments, specs
-from rethink.storage import runs
+from rethink.storage import bounds, runs
 
 # Fields that do not change what is measured: seeds, the batch size of
 # evaluation, further metrics, and how a linear system is solved.
@@ -81,6 +81,38 @@ def remark(record: runs.Record, report: experiments.Report) -> str:
   """Returns the remark on a stand-in data set; "" if it is none."""
   dataset = _name(record.config["outcome"]["dataset"])
   return report.stand_ins[dataset] if dataset in report.stand_ins else ""
+
+
+def data_remarks(record: runs.Record) -> list[str]:
+  """Returns what a reader of the run's accuracies has to know of its data."""
+  found, data = bounds.of(record), record.status["data"]
+  parts = []
+  if found.ceiling < 1.0:
+    parts.append(
+      f"at most {100 * found.ceiling:.2f} % train accuracy can be attained, as"
+      " equal images have different labels"
+    )
+  if found.train_duplicates:
+    parts.append(
+      f"{found.train_duplicates:,} of {data['train']:,} training images equal"
+      " an earlier one"
+    )
+  if found.test_overlap:
+    parts.append(
+      f"{found.test_overlap:,} of {data['test']:,} test examples are training"
+      " examples"
+    )
+  elif found.test_duplicates:
+    parts.append(
+      f"{found.test_duplicates:,} of {data['test']:,} test images equal a"
+      " training image"
+    )
+  if found.constant_since is not None:
+    parts.append(
+      "the network gives the same output for every image since epoch"
+      f" {found.constant_since}"
+    )
+  return parts
 
 
 def setup_differences(first: runs.Record, record: runs.Record) -> str:

@@ -4,8 +4,7 @@ import enum
 import math
 from collections.abc import Collection
 
-from rethink.report import attainable
-from rethink.storage import runs
+from rethink.storage import bounds, runs
 
 # Of the way from chance to the ceiling: "yes" from here on, and "no" below.
 MOST, LITTLE = 0.95, 0.05
@@ -33,14 +32,14 @@ def judge(record: runs.Record, chance: float | None = None) -> Judgement:
     images does as well as any, or if chance or the accuracy is not known.
   """
   accuracy = record.rows[-1].get("train/accuracy")
-  bounds = attainable.of(record)
-  floor = chance if bounds.chance is None else bounds.chance
-  if accuracy is None or bounds.constant_since is not None:
+  found, own = bounds.of(record), chance_of(record)
+  floor = chance if own is None else own
+  if accuracy is None or found.constant_since is not None:
     return Judgement.UNKNOWN
   if floor is None:
-    reached = accuracy >= MOST * bounds.ceiling
+    reached = accuracy >= MOST * found.ceiling
     return Judgement.YES if reached else Judgement.UNKNOWN
-  room = bounds.ceiling - floor
+  room = found.ceiling - floor
   if room < _LEAST_ROOM:
     return Judgement.UNKNOWN
   share = (accuracy - floor) / room
@@ -51,6 +50,15 @@ def judge(record: runs.Record, chance: float | None = None) -> Judgement:
   if share < LITTLE or accuracy - floor < noise:
     return Judgement.NO
   return Judgement.PARTLY
+
+
+def chance_of(record: runs.Record) -> float | None:
+  """Returns the train accuracy of a learner that does not look at the images.
+
+  None if that is not known.
+  """
+  majority = bounds.of(record).majority
+  return _chance_of_random_labels(record) if majority is None else majority
 
 
 def has_memorized(record: runs.Record) -> bool:
@@ -67,3 +75,18 @@ def overall(found: Collection[Judgement]) -> Judgement:
   if kinds == {Judgement.NO, Judgement.UNKNOWN}:
     return Judgement.NO
   return Judgement.PARTLY
+
+
+def _chance_of_random_labels(record: runs.Record) -> float | None:
+  """Estimates chance for a run that does not record it.
+
+  Uniform labels agree with the true ones as often as a guess would.
+  """
+  corruption = record.status["corruption"]
+  calls = record.config["outcome"].get("corruptions", ())
+  names = {call.partition("(")[0] for call in calls}
+  uniform = "random_labels" in names or (
+    "partially_corrupted_labels" in names
+    and corruption.get("label_corruption_probability") == 1.0
+  )
+  return 1 - corruption["changed_fraction"] if uniform else None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rethink import experiments
 from rethink.report import judgements
-from rethink.storage import attained, runs
+from rethink.storage import bounds, runs
 
 
 class FinishedRun(NamedTuple):
@@ -92,7 +92,7 @@ def epochs_to_fit(run: FinishedRun, column: experiments.Column) -> float | None:
   the threshold of the lowest loss that they permit.
   """
   del column
-  return attained.epochs_to_fit(run.record, run.threshold)
+  return bounds.epochs_to_fit(run.record, run.threshold)
 
 
 def epochs_to_level(

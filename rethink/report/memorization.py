@@ -3,8 +3,8 @@
 import statistics
 
 from rethink import experiments
-from rethink.report import attainable, groups, judgements, results
-from rethink.storage import runs
+from rethink.report import groups, judgements, results
+from rethink.storage import bounds, runs
 
 _TRAIN = experiments.Column("train", "", "end", "train/accuracy")
 _TEST = experiments.Column("test", "", "end", "test/accuracy")
@@ -90,15 +90,15 @@ def head(
   if 0 < yes < len(group.records):
     words = f"{_IN_SOME} in {yes} of {len(group.records)} runs"
   words += inside
-  bounds = [attainable.of(record) for record in group.records]
-  dead = [b.constant_since for b in bounds if b.constant_since is not None]
-  if len(dead) == len(bounds):
+  known = [bounds.of(record) for record in group.records]
+  dead = [b.constant_since for b in known if b.constant_since is not None]
+  if len(dead) == len(known):
     words += (
       ", as the network is dead: its output is the same for every image since"
       f" epoch {max(dead)}"
     )
   limits = []
-  ceiling = min(bound.ceiling for bound in bounds)
+  ceiling = min(bound.ceiling for bound in known)
   if ceiling < 1.0:
     limits.append(f"of at most {_percent(ceiling)}")
   chance = _chance(group)
@@ -139,7 +139,7 @@ def _judge(
 
 def _chance(group: groups.Group) -> float | None:
   """Returns the highest accuracy of not looking at the images, over seeds."""
-  found = [attainable.of(record).chance for record in group.records]
+  found = [judgements.chance_of(record) for record in group.records]
   return max((c for c in found if c is not None), default=None)
 
 
@@ -151,7 +151,7 @@ def _losses(group: groups.Group, experiment: results.Results) -> list[str]:
   fitted = experiment.cell(experiments.Row((), group.name), _FIT)
   epochs = max(record.rows[-1]["epoch"] for record in group.records)
   goal = f"{group.threshold:g}"
-  floor = max(attainable.of(record).loss_floor for record in group.records)
+  floor = max(bounds.of(record).loss_floor for record in group.records)
   if floor:
     goal += f" above the lowest that can be attained, {floor:.4f},"
   when = results.with_unit(fitted, _FIT)

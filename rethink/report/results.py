@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rethink import errors, experiments
-from rethink.report import attainable, groups, measures, sources
+from rethink.report import groups, measures, sources
+from rethink.storage import bounds
 
 _FACTORS = {"%": 100.0, "points": 100.0}
 
@@ -136,8 +137,8 @@ class Results:
     )
     ceiling = None
     if column.measure == "end" and column.metric == "train/accuracy":
-      bounds = (attainable.of(run.record).ceiling for run in finished)
-      lowest = min(bounds, default=1.0)
+      ceilings = (bounds.of(run.record).ceiling for run in finished)
+      lowest = min(ceilings, default=1.0)
       ceiling = 100 * lowest if lowest < 1.0 else None
     return Cell(values, never, paper, difference, agrees, ceiling)
 

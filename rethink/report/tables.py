@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rethink import experiments
 from rethink.console import plain_tables
-from rethink.report import attainable, groups, results
+from rethink.report import comparability, groups, results
 from rethink.storage import runs
 
 DASH = "—"
@@ -97,7 +97,7 @@ def limits(group: groups.Group) -> list[str]:
   part = outcome.get("eval_train_examples", 0)
   if part:
     parts.append(f"train accuracy and loss are measured on {part:,} images")
-  remarks = (attainable.remarks(record) for record in group.records)
+  remarks = (comparability.data_remarks(record) for record in group.records)
   return [*parts, *dict.fromkeys(itertools.chain.from_iterable(remarks))]
 
 

@@ -1,4 +1,4 @@
-"""Whether a config may go on with the run that a directory holds."""
+"""Decides whether a config may go on with the run that a directory holds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

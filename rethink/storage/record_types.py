@@ -42,6 +42,16 @@ class Sizes(msgspec.Struct):
   skipped: list[str] = []
 
 
+class Attainable(msgspec.Struct):
+  """The entry "attainable" of status.json; null is what is not known."""
+
+  train_accuracy_ceiling: float | None = None
+  train_loss_floor: float | None = None
+  train_majority: float | None = None
+  train_duplicates: _Count | None = None
+  test_duplicates: _Count | None = None
+
+
 class Corruption(msgspec.Struct):
   """The entry "corruption" of status.json."""
 
@@ -73,10 +83,13 @@ class Status(msgspec.Struct, kw_only=True):
   epoch: _Count = 0
   data: Sizes | msgspec.UnsetType = msgspec.UNSET
   corruption: Corruption | msgspec.UnsetType = msgspec.UNSET
+  attainable: Attainable | None = None
+  constant_since_epoch: _Count | None = None
+  test_overlap: _Count | None = None
 
 
 class Done(msgspec.Struct):
-  """What status.json has besides if the run is done."""
+  """Fields that status.json has besides if the run is done."""
 
   device: str
   devices: int
