@@ -207,12 +207,12 @@ def seen(status: Mapping[str, Any]) -> str:
   Args:
     status: content of status.json.
   """
-  seen, stored = (
+  used, stored = (
     status["data"][f"pixels_{which}"] for which in ("seen", "stored")
   )
-  if seen == stored:
+  if used == stored:
     return ""
-  pixels = "x".join(map(str, seen))
+  pixels = "x".join(map(str, used))
   if stored is None:
     return f", sees {pixels} pixels, resized"
   return f", sees {pixels} of {'x'.join(map(str, stored))} pixels"

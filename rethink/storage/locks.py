@@ -150,7 +150,7 @@ def _acquire(path: pathlib.Path, stopped: Callable[[], str | None]) -> str:
 
 
 def _create(path: pathlib.Path, lock: record_types.Lock) -> bool:
-  """Creates the lock file with its whole content; returns False if it is."""
+  """Creates the lock file with its content; returns False if there is one."""
   partial = path.with_name(f"{path.name}.{lock.token}.partial")
   try:
     partial.write_text(text(lock), encoding="utf-8")
