@@ -234,6 +234,8 @@ def test_f29_a_frozen_process_whose_run_another_has_finished_leaves(
   def freeze(self):
     if self.step == 7 and not taken:
       taken.append(1)
+      for saved in (self.saved._newest, self.saved._best):
+        saved.wait()  # a frozen process saves nothing
       (tmp_path / locks.NAME).unlink()  # another one takes over
       _execute(config, tmp_path, data_dir)  # finishes, and gives the lock back
     epoch(self)

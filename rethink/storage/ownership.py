@@ -5,6 +5,7 @@ A program that is given a folder by name must not write into somebody else's:
 this project writes; everything else is left, or renamed into `damaged/`.
 """
 
+import contextlib
 import enum
 import os
 import pathlib
@@ -171,8 +172,10 @@ def _remove(path: pathlib.Path, root: pathlib.Path) -> bool:
     for entry in names:
       inside = pathlib.Path(folder, entry)
       own = _OF_A_STATE.fullmatch(inside.relative_to(path).as_posix())
-      if own and stat.S_ISREG(inside.lstat().st_mode):
-        inside.unlink()
+      # Another process may delete the same unfinished state.
+      with contextlib.suppress(FileNotFoundError):
+        if own and stat.S_ISREG(inside.lstat().st_mode):
+          inside.unlink()
     for entry in folders:  # those that are not empty, and links, stay
       _remove_empty(pathlib.Path(folder, entry))
   _remove_empty(path)
