@@ -98,7 +98,12 @@ def _try(changes) -> None:
     *outer, name = field.split(".")
     inside = config[outer[0]] if outer else config
     with inside.ignore_type():
-      inside[name] = _whole(value)
+      try:
+        inside[name] = _whole(value)
+      except (
+        OverflowError
+      ):  # ml_collections makes a float of it: the user's own
+        return
   try:
     _, _, found = runner.resolve(config)
   except errors.RethinkError as error:
